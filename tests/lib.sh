@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+#
+# Sourced by the shell cases: . "$SRC/tests/lib.sh"
+# The runner gives BUILD, SRC, TMPDIR and a private HOME, and starts a case in
+# TMPDIR, which is empty but for home/.
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+: "${BUILD:?run it by tests/run, or make check T=name}" "${SRC:?}" "${TMPDIR:?}"
+
+# --- the end of a case ------------------------------------------------------
+
+_at_exit=()
+declare -A _daemon=() _daemon_log=()
+
+# at_exit CMD ARG...: run at the end, the last one first, whatever happens.
+at_exit() {
+	_at_exit+=("$(printf '%q ' "$@")")
+}
+
+_cleanup() {
+	local code=$? i mnt
+	trap - EXIT
+	set +e
+	for mnt in "${!_daemon[@]}"; do
+		fusermount3 -uz -- "$mnt" 2>/dev/null
+		kill -TERM "${_daemon[$mnt]}" 2>/dev/null
+		# Why a case failed is often said by its daemon only.
+		if ((code != 0 && code != 77)); then
+			_show "${_daemon_log[$mnt]}" >&2
+		fi
+	done
+	for ((i = ${#_at_exit[@]} - 1; i >= 0; i--)); do
+		eval "${_at_exit[i]}"
+	done
+	exit "$code"
+}
+trap _cleanup EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+_show() {
+	echo "--- $1"
+	cat -- "$1"
+	echo "---"
+}
+
+# fail MSG: the case fails here, and says where it was called from.
+fail() {
+	local i=0
+	while [[ ${BASH_SOURCE[i]} == "${BASH_SOURCE[0]}" ]] &&
+		((i + 1 < ${#BASH_SOURCE[@]})); do
+		i=$((i + 1))
+	done
+	echo "${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}: $*" >&2
+	exit 1
+}
+# Says which command ended the case, where `set -e` would be silent.
+trap '_code=$?; echo "${BASH_SOURCE[0]##*/}:$LINENO: exit code $_code: $BASH_COMMAND" >&2' ERR
+set -E
+
+# skip REASON: what the case needs is not here.
+skip() {
+	echo "$*"
+	exit 77
+}
+
+# require CMD...: skips when one of the commands is missing.
+require() {
+	local cmd
+	for cmd; do
+		command -v "$cmd" >/dev/null 2>&1 || skip "needs $cmd"
+	done
+}
+
+# Skips where nothing can be mounted.
+require_fuse() {
+	local caps
+	require fusermount3
+	[[ -e /dev/fuse ]] || skip "needs /dev/fuse"
+	# Opened in a child: a failing exec redirection would end the case.
+	(exec 3<>/dev/fuse) 2>/dev/null || skip "needs to open /dev/fuse"
+	# Root in a container may have the device and still not mount.
+	if ((EUID == 0)); then
+		caps=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+		((16#$caps >> 21 & 1)) || skip "needs the right to mount (CAP_SYS_ADMIN)"
+	fi
+}
+
+# --- assertions -------------------------------------------------------------
+
+# assert_eq GOT WANTED [WHAT]
+assert_eq() {
+	[[ $1 == "$2" ]] || fail "${3:+$3: }got '$1', wanted '$2'"
+}
+
+# assert_contains TEXT PART [WHAT]
+assert_contains() {
+	[[ $1 == *"$2"* ]] || fail "${3:+$3: }no '$2' in '$1'"
+}
+
+# assert_lacks TEXT PART [WHAT]
+assert_lacks() {
+	[[ $1 != *"$2"* ]] || fail "${3:+$3: }'$2' in '$1'"
+}
+
+# assert_same FILE FILE: equal byte for byte.
+assert_same() {
+	local said
+	said=$(cmp -- "$1" "$2" 2>&1) || fail "$said"
+}
+
+# Runs a command; its output goes to OUT and ERR, its exit code to CODE.
+_run() {
+	local out err
+	out=$(mktemp) err=$(mktemp)
+	CODE=0
+	"$@" >"$out" 2>"$err" || CODE=$?
+	OUT=$(tr -d '\0' <"$out") ERR=$(tr -d '\0' <"$err")
+	rm -f -- "$out" "$err"
+}
+
+# run_ok CMD...: succeeds; output in OUT and ERR.
+run_ok() {
+	_run "$@"
+	((CODE == 0)) || fail "exit code $CODE of: $*: $ERR"
+}
+
+# run_fails [-l LINES|any] EXIT CMD...: the exit code is EXIT, and standard
+# error has one line that is not empty, or so many, or any number of them.
+# Output in OUT and ERR.
+run_fails() {
+	local lines=1 want have
+	if [[ $1 == -l ]]; then
+		lines=$2
+		shift 2
+	fi
+	want=$1
+	shift
+	_run "$@"
+	((CODE == want)) ||
+		fail "exit code $CODE, wanted $want, of: $*: ${ERR:-(nothing said)}"
+	[[ $lines == any ]] && return
+	have=$(grep -c . <<<"$ERR") || :
+	((have == lines)) ||
+		fail "$have lines on stderr, wanted $lines, of: $*: $ERR"
+}
+
+# wait_until SECONDS CMD...: polls until the command succeeds.
+wait_until() {
+	local end=$((SECONDS + $1 + 1))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || fail "not so in time: $*"
+		sleep 0.02
+	done
+}
+
+# --- mounts -----------------------------------------------------------------
+
+# Read from mountinfo: asking for the path itself could hang.
+is_mounted() {
+	local want root mounted
+	want=$(cd -- "$(dirname -- "$1")" && pwd -P)/$(basename -- "$1")
+	while read -r _ _ _ root mounted _; do
+		# Spaces and such are written as \040.
+		[[ $root && $(printf '%b' "${mounted//\\/\\0}") == "$want" ]] &&
+			return 0
+	done </proc/self/mountinfo
+	return 1
+}
+
+# mount_vault [OPTION]... VAULT... MNT: runs vaultfs in the foreground mode as
+# a child, and returns when the mount is there. MNT is made if need be. Its
+# process is daemon_pid MNT, what it says is in daemon_log MNT.
+mount_vault() {
+	local mnt=${*: -1} log pid end
+	mkdir -p -- "$mnt"
+	log=$(mktemp)
+	vaultfs -f "$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	_daemon[$mnt]=$pid
+	_daemon_log[$mnt]=$log
+	# Sanitized programs start slowly on a busy machine.
+	end=$((SECONDS + 30))
+	until is_mounted "$mnt"; do
+		if ! kill -0 "$pid" 2>/dev/null; then
+			unset "_daemon[$mnt]"
+			fail "vaultfs ended before it had mounted: $(cat -- "$log")"
+		fi
+		((SECONDS < end)) || fail "not mounted after 30 s: $mnt"
+		sleep 0.02
+	done
+}
+
+daemon_pid() {
+	echo "${_daemon[$1]}"
+}
+
+daemon_log() {
+	echo "${_daemon_log[$1]}"
+}
+
+# wait_daemon MNT: the daemon must end by itself now, with exit code 0.
+wait_daemon() {
+	local mnt=$1 pid=${_daemon[$1]} log=${_daemon_log[$1]} code=0 end
+	end=$((SECONDS + 30))
+	while kill -0 "$pid" 2>/dev/null; do
+		((SECONDS < end)) || fail "vaultfs still runs 30 s after the unmount"
+		sleep 0.02
+	done
+	wait "$pid" || code=$?
+	unset "_daemon[$mnt]"
+	((code == 0)) || fail "vaultfs exited with $code: $(cat -- "$log")"
+}
+
+# umount_vault MNT
+umount_vault() {
+	fusermount3 -u -- "$1" || fail "cannot unmount $1"
+	wait_daemon "$1"
+}
+
+# --- images -----------------------------------------------------------------
+
+# make_image [--holes] FILE SIZE [SEED]: bytes that no compressor shrinks, the
+# same for the same seed. SIZE may end in K, M or G. With --holes, the middle
+# third of each 3 MiB (of the file, when it is smaller) is a hole.
+make_image() {
+	local holes='' file size seed key period off
+	if [[ $1 == --holes ]]; then
+		holes=1
+		shift
+	fi
+	file=$1 seed=${3:-1}
+	size=$(numfmt --from=iec <<<"$2")
+	key=$(printf '%s' "$seed" | sha256sum | head -c 32)
+	head -c "$size" /dev/zero | openssl enc -aes-128-ctr -nosalt -K "$key" \
+		-iv 00000000000000000000000000000000 -out "$file"
+	[[ $holes ]] || return 0
+	period=$((size < 3 << 20 ? size / 3 / 4096 * 4096 : 1 << 20))
+	((period)) || return 0
+	for ((off = period; off + period <= size; off += 3 * period)); do
+		fallocate -p -o "$off" -l "$period" -- "$file" 2>/dev/null ||
+			dd if=/dev/zero of="$file" bs=4096 conv=notrunc status=none \
+				seek=$((off / 4096)) count=$((period / 4096))
+	done
+}
