@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * JSON for people and machines, over json-c (this is the one file that knows
+ * it). Writing only builds what we show; reading is bounded and strict.
+ * Strings that are not UTF-8 have their stray bytes written as U+FFFD.
+ * Values are owned by the object or array they are added to. Out of memory
+ * while building sets a flag on the root that json_text() reports.
+ */
+#pragma once
+#include "backend/base/scope.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json; /* a value */
+
+struct json *json_object(void);
+struct json *json_array(void);
+void json_close(struct json *j);
+void json_set_str(struct json *obj, const char *key, const char *v); /* NULL: null */
+void json_set_u64(struct json *obj, const char *key, uint64_t v);
+void json_set_f64(struct json *obj, const char *key, double v);
+void json_set_bool(struct json *obj, const char *key, bool v);
+/* Takes v (also on failure). */
+void json_set(struct json *obj, const char *key, struct json *v);
+void json_push(struct json *arr, struct json *v);
+void json_push_str(struct json *arr, const char *v);
+/* The text with a final newline, to be freed by the caller; pretty: indented by two
+ * spaces. -ENOMEM. */
+int json_text(const struct json *j, bool pretty, char **ret, size_t *len) MUST_USE;
+
+/* Parses exactly one value of at most max_depth; -EPROTO with a sentence. */
+int json_parse(const char *text, size_t len, int max_depth, struct json **ret) MUST_USE;
+/* Members; NULL or the default when absent or of another type. Borrowed. */
+struct json *json_get(const struct json *obj, const char *key);
+const char *json_get_str(const struct json *obj, const char *key);
+bool json_get_u64(const struct json *obj, const char *key, uint64_t *v);
+bool json_get_bool(const struct json *obj, const char *key, bool *v);
+size_t json_len(const struct json *arr); /* 0 for no array */
+struct json *json_at(const struct json *arr, size_t i);
+const char *json_as_str(const struct json *j); /* NULL for no string */
+/* Member keys in order, for i < count: NULL past the end. */
+const char *json_key_at(const struct json *obj, size_t i);
+
+DROP_DEFINE(json, struct json *, json_close)

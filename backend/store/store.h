@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * store: named immutable objects.
+ *
+ * A key is 1 to 1000 bytes of [A-Za-z0-9._%~-] in components split by '/'; no
+ * component is empty, "." or "..". An object is at most STORE_OBJECT_MAX bytes,
+ * becomes visible whole or not at all, and is never changed once visible.
+ *
+ * Meanings are fixed: -ENOENT no such object, -EACCES, -EROFS, -EEXIST the create-only put lost
+ * (another object with other bytes has the name), -ENOSPC, -ESTALE the object changed,
+ * -EAGAIN retries spent, -EPROTO the server broke the protocol, -EIO the medium
+ * failed, or (from read) the object is shorter than the range that was asked.
+ * -ENXIO: the store itself is not there (directory gone, server unreachable), told apart from
+ * an object that is not there; from the calls that can tell.
+ *
+ * Any thread, any number at once. Borrowed by those who read through it; the
+ * one who opened it closes it last.
+ */
+#pragma once
+#include "backend/base/scope.h"
+#include "backend/base/buf.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_OBJECT_MAX (64u << 20)
+#define STORE_KEY_MAX 1000
+
+struct store;
+
+/* One page of a listing, sorted bytewise by key. Freed by store_list_release(). */
+struct store_list {
+	struct store_entry {
+		char *key;	/* whole key; ends in '/' for a common prefix */
+		uint64_t size;	/* 0 for a common prefix */
+	} *entries;
+	size_t count;
+	bool more; /* there may be more after the last entry */
+};
+
+/* A piece of an object to be put. */
+struct store_piece {
+	const void *data;
+	size_t len;
+};
+
+struct store_ops {
+	const char *name;
+	int (*stat)(struct store *s, const char *key, uint64_t *size);
+	int (*read)(struct store *s, const char *key, void *buf, size_t len,
+		    uint64_t off);
+	int (*get)(struct store *s, const char *key, size_t max, struct buf *out);
+	int (*put)(struct store *s, const char *key,
+		   const struct store_piece *pieces, size_t npieces);
+	int (*barrier)(struct store *s);
+	int (*list)(struct store *s, const char *prefix, const char *after,
+		    size_t max, bool fold, struct store_list *out);
+	int (*remove)(struct store *s, const char *key);
+	void (*close)(struct store *s);
+};
+
+struct store {
+	const struct store_ops *ops;
+	char *url; /* for messages; no secrets */
+	/* A put is durable on return; else only after the next barrier, and an
+	 * object put before a power failure without one may come back torn. */
+	bool durable_puts;
+};
+
+/*
+ * Opens the store a VAULT argument names: "dir:PATH", or a PATH. Anything else with
+ * a scheme is -EINVAL. The directory must exist (-ENXIO with its sentence).
+ * writable false: every put and remove is -EROFS.
+ */
+int store_open(const char *url, bool writable, struct store **ret) MUST_USE;
+/* Makes the place itself (the directory, 0700) if it is not there, and
+ * opens it writable. */
+int store_create(const char *url, struct store **ret) MUST_USE;
+
+const char *store_url(const struct store *s);
+int store_stat(struct store *s, const char *key, uint64_t *size) MUST_USE;
+/* Exactly [off, off+len) into buf; len >= 1. One request. */
+int store_read(struct store *s, const char *key, void *buf, size_t len,
+	       uint64_t off) MUST_USE;
+/* The whole object appended to out, -EFBIG if it is over max bytes. One request. */
+int store_get(struct store *s, const char *key, size_t max, struct buf *out) MUST_USE;
+/*
+ * Creates; never replaces. An object of the same bytes already there is success (a lost
+ * answer is settled by reading back); one of other bytes is -EEXIST.
+ */
+int store_put(struct store *s, const char *key, const void *data, size_t len) MUST_USE;
+int store_putv(struct store *s, const char *key, const struct store_piece *pieces,
+	       size_t npieces) MUST_USE;
+/* All that was put before it (by this opener) is durable on return. A barrier that failed
+ * once fails for ever: the session that used it must end. */
+int store_barrier(struct store *s) MUST_USE;
+/*
+ * At most max entries (1..5000) whose key starts with prefix and is greater than after
+ * ("" for the start). fold: keys that have a '/' after the prefix are folded
+ * into one entry ending in that '/', as object stores do with a delimiter. A page
+ * may be empty and still say more.
+ */
+int store_list(struct store *s, const char *prefix, const char *after, size_t max,
+	       bool fold, struct store_list *out) MUST_USE;
+void store_list_release(struct store_list *l);
+/* -ENOENT if it is not there. */
+int store_remove(struct store *s, const char *key) MUST_USE;
+void store_close(struct store *s);
+
+/* For implementations: copies url. */
+int store_init(struct store *s, const struct store_ops *ops, const char *url,
+	       bool durable_puts) MUST_USE;
+void store_release(struct store *s);
+
+DROP_DEFINE(store, struct store *, store_close)
+
+static inline void drop_store_list(struct store_list *l)
+{
+	store_list_release(l);
+}
+
+/* The implementations' own openers, for store_open() and tests. */
+int store_open_dir(const char *path, bool writable, struct store **ret) MUST_USE;
