@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * cache: a bounded, shared map from a 32-byte key to an immutable blob, least
+ * recently used out first. Every operation is O(1); no lock is held while a
+ * blob is made or destroyed. Any thread, any number at once.
+ *
+ * The bound is on what the map holds, overhead included, and holds at every
+ * moment. Outside of it: blobs that are just being made, and those that were
+ * evicted while somebody still has a reference.
+ *
+ * The map is in shards, each with its part of the bound: a sixteenth, but not
+ * less than 16 MiB (a smaller cache is one shard). A blob larger than that is
+ * handed out but not retained. max_bytes 0 retains nothing, and is still
+ * single-flight.
+ *
+ * A key must always stand for the same content: the first blob stays.
+ */
+#pragma once
+#include "backend/base/scope.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define CACHE_KEY_SIZE 32
+
+struct cache;
+
+/* Borrowed between cache_get() and cache_unref(); read only. It outlives its
+ * eviction and the cache itself while there is a reference. */
+struct cache_blob {
+	const void *data;
+	size_t size;
+};
+
+/* What a fill makes; all zero before. */
+struct cache_value {
+	void *data; /* may be NULL with size 0 */
+	size_t size;
+	/* What is counted against the bound besides the entry itself; 0: size.
+	 * For data that points to more. */
+	size_t charge;
+	/* Called once with data, by the last unref, in whatever thread; NULL:
+	 * free(). Must not use the cache. */
+	void (*destroy)(void *data);
+};
+
+/* 0 with *out filled, or a negative errno with a sentence and nothing left behind.
+ * May use the cache for other keys, as long as no two fills can wait for each
+ * other. */
+typedef int cache_fill_fn(void *ctx, struct cache_value *out);
+
+struct cache_stats {
+	uint64_t hits; /* served without a fill of their own, waits included */
+	uint64_t misses; /* fills begun */
+	uint64_t evictions;
+	uint64_t bytes; /* held now; never more than max_bytes */
+	uint64_t count; /* blobs held now */
+};
+
+int cache_new(size_t max_bytes, struct cache **ret) MUST_USE;
+/* When no thread uses it any more. References stay good. */
+void cache_free(struct cache *c);
+
+/*
+ * A reference to the blob of key. On a miss it is made by fill(ctx): one fill a
+ * key at a time, and whoever asks for the key meanwhile waits for it and shares the
+ * result. A failure goes, with its sentence, to all who waited, and is not
+ * remembered.
+ */
+int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
+	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret) MUST_USE;
+/* A reference if the blob is there; else NULL: never waits, never fills. Counts as a
+ * hit, or as nothing. */
+struct cache_blob *cache_peek(struct cache *c,
+			      const uint8_t key[static CACHE_KEY_SIZE])
+	MUST_USE;
+/* A hint: keeps a copy of data if the key is not there yet, not being filled, and
+ * there is memory for it. */
+void cache_put(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
+	       const void *data, size_t size);
+void cache_unref(struct cache_blob *b);
+
+void cache_stats(struct cache *c, struct cache_stats *out);
+
+DROP_DEFINE(cache, struct cache *, cache_free)
+DROP_DEFINE(cache_blob, struct cache_blob *, cache_unref)
