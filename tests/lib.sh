@@ -22,7 +22,7 @@ at_exit() {
 
 _cleanup() {
 	local code=$? i mnt
-	trap - EXIT
+	trap - EXIT ERR
 	set +e
 	for mnt in "${!_daemon[@]}"; do
 		fusermount3 -uz -- "$mnt" 2>/dev/null
