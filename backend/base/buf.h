@@ -17,6 +17,7 @@ struct buf {
 	size_t cap;
 	size_t max;
 	bool failed;
+	bool no_memory; /* and that is why */
 };
 
 #define BUF_INIT(maximum) { .max = (maximum) }

@@ -29,8 +29,12 @@ void sha256_init(struct sha256 *h);
 void sha256_add(struct sha256 *h, const void *p, size_t n);
 /* Ends it and releases what init took. */
 void sha256_final(struct sha256 *h, struct digest *out);
+/* Gives up one that is not ended; nothing after final, or when zeroed. */
+void sha256_release(struct sha256 *h);
 
 uint32_t crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
+/* The same without the CPU's help; for tests. */
+uint32_t crc32c_table(uint32_t crc, const void *p, size_t n);
 
 bool digest_equal(const struct digest *a, const struct digest *b);
 bool digest_is_zero(const struct digest *a);
@@ -40,3 +44,8 @@ void digest_hex(const struct digest *d, char out[static DIGEST_HEX + 1]);
 int random_bytes(void *p, size_t n) MUST_USE;
 /* All n bytes are zero. Fast: about memory speed. */
 bool is_zero(const void *p, size_t n);
+
+static inline void drop_sha256(struct sha256 *h)
+{
+	sha256_release(h);
+}

@@ -19,7 +19,8 @@ int parse_size(const char *s, uint64_t *out) MUST_USE;
 /* "30", "30s", "5m", "2h": milliseconds. */
 int parse_duration_ms(const char *s, uint64_t *out) MUST_USE;
 /* 2026-11-21T02:00:07Z, also with '-' for ':', with a fraction of up to nine
- * digits, "YYYY-MM-DD HH:MM:SS", with +hh:mm; or "@seconds"; or "now". */
+ * digits, "YYYY-MM-DD HH:MM:SS", with +hh:mm; or "@seconds"; or "now". UTC where
+ * no zone is given; years 1677 to 2262. */
 int parse_time(const char *s, int64_t *ns) MUST_USE;
 
 #define TIME_TEXT_SIZE 48
@@ -37,5 +38,6 @@ void size_text(uint64_t n, char out[static SIZE_TEXT_SIZE]);
 
 bool utf8_valid(const char *s, size_t n);
 void hex_of(const void *p, size_t n, char *out /* 2n+1 */);
-/* Replaces what a terminal must not see (control characters) by '?', in place. */
+/* Replaces what a terminal must not see (control characters, bytes that are no
+ * UTF-8) by '?', in place. */
 void printable(char *s);

@@ -12,6 +12,8 @@
  */
 #pragma once
 #include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -38,17 +40,15 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Plain values; a and b are evaluated once. */
-#define min_u64(a, b)                                                          \
-	({                                                                     \
-		uint64_t a_ = (a), b_ = (b);                                   \
-		a_ < b_ ? a_ : b_;                                             \
-	})
-#define max_u64(a, b)                                                          \
-	({                                                                     \
-		uint64_t a_ = (a), b_ = (b);                                   \
-		a_ > b_ ? a_ : b_;                                             \
-	})
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
 
 static inline void drop_mem(void *p)
 {
