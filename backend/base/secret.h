@@ -2,6 +2,7 @@
 /*
  * A secret: bytes in locked memory that is left out of core dumps, wiped when
  * closed, and has no printer. Any thread may read one that no thread closes.
+ * A child of fork() sees zeros: a daemon forks first, then opens its secrets.
  */
 #pragma once
 #include "backend/base/scope.h"
