@@ -34,13 +34,19 @@ declare -A group=(
 	[build]="cc ar pkg-config headers"
 	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
-	[fuzz]="clang"
+	[fuzz]="clang libfuzzer"
 	[bench]="python3 ?restic ?borg ?casync"
 )
 
 have() {
 	case $1 in
 	headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
+	# Clang's own run time comes in a package apart.
+	libfuzzer)
+		echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+			clang -fsanitize=fuzzer,address -x c -o /dev/null - \
+				>/dev/null 2>&1
+		;;
 	*) command -v "$1" >/dev/null 2>&1 ;;
 	esac
 }
@@ -48,6 +54,14 @@ have() {
 package() {
 	case $1 in
 	headers) echo libc6-dev ;;
+	libfuzzer)
+		# Named after a version, which is known once clang is there.
+		if have clang; then
+			echo "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+		else
+			echo clang
+		fi
+		;;
 	*) echo "${package_of[$1]:-$1}" ;;
 	esac
 }
@@ -69,6 +83,9 @@ look() {
 			needed+=("${package_of_module[$name]:-$name}")
 		fi
 	done
+	# Two commands may be in one package.
+	readarray -t needed < <(printf '%s\n' "${needed[@]}" | sort -u | grep .)
+	readarray -t wanted < <(printf '%s\n' "${wanted[@]}" | sort -u | grep .)
 }
 
 # Says what is missing; its exit code tells whether we can go on without.
@@ -112,7 +129,11 @@ echo "installing by apt: ${needed[*]} ${wanted[*]}" >&2
 # An update that fails (no network, one stale mirror) is no reason to stop: the
 # lists at hand may do.
 apt update || true
-install "${needed[@]}"
-install "${wanted[@]}"
-look "$@"
+# Twice: some names are known only after the first round.
+for _ in 1 2; do
+	install "${needed[@]}"
+	install "${wanted[@]}"
+	look "$@"
+	((${#needed[@]})) || break
+done
 report "still missing"
