@@ -128,9 +128,9 @@ ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 .DELETE_ON_ERROR:
 .SECONDARY: $(ALL_OBJS)
 
-all: $(BINARIES)
+all: $(LIB) $(BINARIES)
 
-tests: $(BINARIES) $(TEST_BINS) $(FUZZ_BINS) $(PRELOADS)
+tests: all $(FAKELIB) $(TEST_BINS) $(FUZZ_BINS) $(PRELOADS)
 
 squote = '$(subst ','\'',$1)'
 # A stamp is rewritten only when what it says has changed.

@@ -162,12 +162,13 @@ wait_until() {
 
 # Read from mountinfo: asking for the path itself could hang.
 is_mounted() {
-	local want root mounted
+	local want mounted
 	want=$(cd -- "$(dirname -- "$1")" && pwd -P)/$(basename -- "$1")
-	while read -r _ _ _ root mounted _; do
-		# Spaces and such are written as \040.
-		[[ $root && $(printf '%b' "${mounted//\\/\\0}") == "$want" ]] &&
-			return 0
+	# As the kernel writes them.
+	want=${want//\\/\\134}
+	want=${want// /\\040}
+	while read -r _ _ _ _ mounted _; do
+		[[ $mounted == "$want" ]] && return 0
 	done </proc/self/mountinfo
 	return 1
 }
