@@ -3,7 +3,8 @@
  * store: named immutable objects.
  *
  * A key is 1 to 1000 bytes of [A-Za-z0-9._%~-] in components split by '/'; no
- * component is empty, "." or "..". An object is at most STORE_OBJECT_MAX bytes,
+ * component is empty, "." or "..", and the first is not "tmp" (the directory
+ * store's own). No key is a folder of another. An object is at most STORE_OBJECT_MAX bytes,
  * becomes visible whole or not at all, and is never changed once visible.
  *
  * Meanings are fixed: -ENOENT no such object, -EACCES, -EROFS, -EEXIST the create-only put lost
@@ -25,6 +26,7 @@
 
 #define STORE_OBJECT_MAX (64u << 20)
 #define STORE_KEY_MAX 1000
+#define STORE_LIST_MAX 5000
 
 struct store;
 
@@ -98,16 +100,22 @@ int store_barrier(struct store *s) MUST_USE;
  * At most max entries (1..5000) whose key starts with prefix and is greater than after
  * ("" for the start). fold: keys that have a '/' after the prefix are folded
  * into one entry ending in that '/', as object stores do with a delimiter. A page
- * may be empty and still say more.
+ * may be empty and still say more. A folder that has no objects (any more) may show.
  */
 int store_list(struct store *s, const char *prefix, const char *after, size_t max,
 	       bool fold, struct store_list *out) MUST_USE;
 void store_list_release(struct store_list *l);
-/* -ENOENT if it is not there. */
+/* -ENOENT if it is not there. Not durable by itself: after a power failure the
+ * object may be there again. */
 int store_remove(struct store *s, const char *key) MUST_USE;
 void store_close(struct store *s);
 
-/* For implementations: copies url. */
+/* For implementations; store_init() copies url. */
+/* One component of a key (or a name found in a directory) is as it must be. */
+bool store_component_ok(const char *name, size_t len);
+/* Appends the first len bytes of key. -ENOMEM. */
+int store_list_add(struct store_list *l, const char *key, size_t len,
+		   uint64_t size) MUST_USE;
 int store_init(struct store *s, const struct store_ops *ops, const char *url,
 	       bool durable_puts) MUST_USE;
 void store_release(struct store *s);
@@ -121,3 +129,4 @@ static inline void drop_store_list(struct store_list *l)
 
 /* The implementations' own openers, for store_open() and tests. */
 int store_open_dir(const char *path, bool writable, struct store **ret) MUST_USE;
+int store_create_dir(const char *path, struct store **ret) MUST_USE;
