@@ -20,7 +20,10 @@ struct buf {
 	bool no_memory; /* and that is why */
 };
 
-#define BUF_INIT(maximum) { .max = (maximum) }
+#define BUF_INIT(maximum)                                                      \
+	{                                                                      \
+		.max = (maximum)                                               \
+	}
 
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b);

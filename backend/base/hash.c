@@ -145,14 +145,12 @@ uint32_t crc32c_table(uint32_t crc, const void *data, size_t n)
 	for (; n >= 8; p += 8, n -= 8) {
 		uint64_t v = le64toh(load64(p)) ^ c;
 
-		c = crc_table[7][v & 0xff] ^
-		    crc_table[6][(v >> 8) & 0xff] ^
+		c = crc_table[7][v & 0xff] ^ crc_table[6][(v >> 8) & 0xff] ^
 		    crc_table[5][(v >> 16) & 0xff] ^
 		    crc_table[4][(v >> 24) & 0xff] ^
 		    crc_table[3][(v >> 32) & 0xff] ^
 		    crc_table[2][(v >> 40) & 0xff] ^
-		    crc_table[1][(v >> 48) & 0xff] ^
-		    crc_table[0][v >> 56];
+		    crc_table[1][(v >> 48) & 0xff] ^ crc_table[0][v >> 56];
 	}
 	for (; n; p++, n--)
 		c = (c >> 8) ^ crc_table[0][(c ^ *p) & 0xff];
@@ -160,8 +158,8 @@ uint32_t crc32c_table(uint32_t crc, const void *data, size_t n)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2")))
-static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *p, size_t n)
+__attribute__((target("sse4.2"))) static uint32_t
+crc32c_sse42(uint32_t crc, const uint8_t *p, size_t n)
 {
 	uint64_t c = (uint32_t)~crc;
 

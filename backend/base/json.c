@@ -106,8 +106,7 @@ static bool new_string(const char *s, json_c_object **v)
 }
 
 /* ok: v was made (NULL is then null). Takes v. */
-static void set(struct json *obj, const char *key, json_c_object *v,
-		bool ok)
+static void set(struct json *obj, const char *key, json_c_object *v, bool ok)
 {
 	DROP(mem) char *copy = NULL;
 	const char *text = clean(key, &copy);
@@ -146,6 +145,7 @@ void json_set_f64(struct json *obj, const char *key, double v)
 	static char brief[] = "%.15g";
 	json_c_object *n;
 	char text[40];
+	double back;
 
 	/* JSON has no word for these. */
 	if (!isfinite(v)) {
@@ -155,9 +155,9 @@ void json_set_f64(struct json *obj, const char *key, double v)
 	n = json_object_new_double(v);
 	/* json-c's own 17 digits make 0.1 a 0.10000000000000001. */
 	snprintf(text, sizeof(text), "%.15g", v);
-	if (n && strtod(text, NULL) == v)
-		json_object_set_serializer(
-			n, json_object_double_to_json_string, brief, NULL);
+	if (n && sscanf(text, "%lf", &back) == 1 && back == v)
+		json_object_set_serializer(n, json_object_double_to_json_string,
+					   brief, NULL);
 	set(obj, key, n, n != NULL);
 }
 
@@ -186,9 +186,8 @@ void json_push_str(struct json *arr, const char *v)
 	push(arr, s, ok);
 }
 
-static int find_mark(json_c_object *o, int flags,
-		     json_c_object *parent, const char *key, size_t *i,
-		     void *found)
+static int find_mark(json_c_object *o, int flags, json_c_object *parent,
+		     const char *key, size_t *i, void *found)
 {
 	(void)flags;
 	(void)parent;
@@ -405,9 +404,8 @@ static int scan(const char *text, size_t len, int max_depth)
 			r = scan_string(&s);
 			break;
 		default:
-			r = c == '-' || (c >= '0' && c <= '9')
-				    ? scan_number(&s)
-				    : scan_word(&s);
+			r = c == '-' || (c >= '0' && c <= '9') ? scan_number(&s)
+							       : scan_word(&s);
 		}
 	}
 	return r;

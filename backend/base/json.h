@@ -17,7 +17,8 @@ struct json; /* a value */
 struct json *json_object(void);
 struct json *json_array(void);
 void json_close(struct json *j);
-void json_set_str(struct json *obj, const char *key, const char *v); /* NULL: null */
+void json_set_str(struct json *obj, const char *key,
+		  const char *v); /* NULL: null */
 void json_set_u64(struct json *obj, const char *key, uint64_t v);
 void json_set_f64(struct json *obj, const char *key, double v);
 void json_set_bool(struct json *obj, const char *key, bool v);
@@ -28,12 +29,14 @@ void json_push(struct json *arr, struct json *v);
 void json_push_str(struct json *arr, const char *v);
 /* The text with a final newline, to be freed by the caller; pretty: indented by two
  * spaces. -ENOMEM. */
-int json_text(const struct json *j, bool pretty, char **ret, size_t *len) MUST_USE;
+int json_text(const struct json *j, bool pretty, char **ret,
+	      size_t *len) MUST_USE;
 
 /* Parses exactly one value with brackets at most max_depth deep; -EPROTO with a
  * sentence. null, as the whole or within it, is a NULL pointer. Refused as well:
  * integers beyond 64 bits, and NUL in strings. */
-int json_parse(const char *text, size_t len, int max_depth, struct json **ret) MUST_USE;
+int json_parse(const char *text, size_t len, int max_depth,
+	       struct json **ret) MUST_USE;
 /* Members; NULL or the default when absent or of another type. Borrowed. */
 struct json *json_get(const struct json *obj, const char *key);
 const char *json_get_str(const struct json *obj, const char *key);

@@ -88,8 +88,8 @@ static void put_line(const char *text)
 	}
 }
 
-__attribute__((format(printf, 2, 0)))
-static void put(enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void
+put(enum log_level level, const char *fmt, va_list ap)
 {
 	static const int priority[] = {
 		[LOG_LEVEL_ERROR] = LOG_ERR,

@@ -7,7 +7,12 @@
 #include "backend/base/scope.h"
 #include <stdbool.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 /* prog is borrowed for the life of the process. Lines: "prog: text". */
 void log_init(const char *prog, enum log_level level);

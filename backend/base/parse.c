@@ -78,37 +78,40 @@ int parse_hex(const char *s, uint8_t *out, size_t bytes)
 	if (bytes > SIZE_MAX / 2 || !all_hex(s, 2 * bytes))
 		return fail(-EINVAL, "not %zu bytes in hex", bytes);
 	for (size_t i = 0; i < bytes; i++)
-		out[i] = (uint8_t)(nibble(s[2 * i]) << 4 |
-				   nibble(s[2 * i + 1]));
+		out[i] =
+			(uint8_t)(nibble(s[2 * i]) << 4 | nibble(s[2 * i + 1]));
 	return 0;
+}
+
+/* "", "B", "K" or "KiB" and so on: as a number of bits to shift by. */
+static bool size_unit(const char *s, unsigned *shift)
+{
+	static const char units[] = "KMGTPE";
+	const char *unit;
+
+	*shift = 0;
+	if (*s == '\0' || strcmp(s, "B") == 0)
+		return true;
+	unit = strchr(units, *s >= 'a' ? *s - 'a' + 'A' : *s);
+	if (!unit || (s[1] && strcmp(s + 1, "iB") != 0))
+		return false;
+	*shift = 10 * (unsigned)(unit - units + 1);
+	return true;
 }
 
 int parse_size(const char *s, uint64_t *out)
 {
-	static const char units[] = "KMGTPE";
 	const char *p = s;
-	const char *unit;
-	unsigned shift = 0;
+	unsigned shift;
 	uint64_t v;
 
-	if (!number(&p, &v))
-		goto bad;
-	unit = *p ? strchr(units, *p >= 'a' ? *p - 'a' + 'A' : *p) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		p++;
-		if (p[0] == 'i' && p[1] == 'B')
-			p += 2;
-	} else if (*p == 'B') {
-		p++;
-	}
-	if (*p || v > UINT64_MAX >> shift)
-		goto bad;
+	if (!number(&p, &v) || !size_unit(p, &shift) || v > UINT64_MAX >> shift)
+		return fail(-EINVAL,
+			    "\"%.64s\" is not a size such as 4096, 64K, 1M or "
+			    "2GiB",
+			    s);
 	*out = v << shift;
 	return 0;
-bad:
-	return fail(-EINVAL,
-		    "\"%.64s\" is not a size such as 4096, 64K, 1M or 2GiB", s);
 }
 
 int parse_duration_ms(const char *s, uint64_t *out)
@@ -141,8 +144,8 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
 	int64_t y = month <= 2 ? year - 1 : year;
 	int64_t era = (y >= 0 ? y : y - 399) / 400;
 	int64_t in_era = y - era * 400;
-	int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 +
-			  day - 1;
+	int64_t in_year =
+		(153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
 
 	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 +
 	       in_year - 719468;
@@ -250,8 +253,7 @@ static bool calendar_time(const char *p, int64_t *sec, int64_t *frac)
 	char colon;
 
 	if (!digits(&p, 4, &year) || !literal(&p, '-') ||
-	    !digits(&p, 2, &month) || !literal(&p, '-') ||
-	    !digits(&p, 2, &day))
+	    !digits(&p, 2, &month) || !literal(&p, '-') || !digits(&p, 2, &day))
 		return false;
 	if (month < 1 || month > 12 || day < 1 || day > days_in(year, month))
 		return false;
@@ -294,7 +296,7 @@ static bool epoch_time(const char *p, int64_t *sec, int64_t *frac)
 
 int parse_time(const char *s, int64_t *ns)
 {
-	int64_t sec, frac, v;
+	int64_t sec = 0, frac = 0, v;
 
 	if (strcmp(s, "now") == 0) {
 		*ns = time_now_ns();
@@ -303,11 +305,14 @@ int parse_time(const char *s, int64_t *ns)
 	if (!(*s == '@' ? epoch_time : calendar_time)(s, &sec, &frac))
 		return fail(-EINVAL,
 			    "\"%.64s\" is not a time such as "
-			    "2026-11-21T02:00:07Z, @seconds or now", s);
+			    "2026-11-21T02:00:07Z, @seconds or now",
+			    s);
 	if (__builtin_mul_overflow(sec, NS_PER_S, &v) ||
 	    __builtin_add_overflow(v, frac, &v))
-		return fail(-EINVAL, "\"%.64s\" is out of the range of times "
-			    "(1677 to 2262)", s);
+		return fail(-EINVAL,
+			    "\"%.64s\" is out of the range of times "
+			    "(1677 to 2262)",
+			    s);
 	*ns = v;
 	return 0;
 }

@@ -6,7 +6,8 @@
 struct rd rd_over(const void *p, size_t len)
 {
 	/* Never NULL, so that rd_ptr(r, 0) at an empty input is no failure. */
-	return (struct rd){ .p = p ? p : "", .left = p ? len : 0,
+	return (struct rd){ .p = p ? p : "",
+			    .left = p ? len : 0,
 			    .over = !p && len };
 }
 

@@ -50,8 +50,8 @@ static int lock_failed(int e, size_t size)
 	return fail(e == EPERM ? -EPERM : -ENOMEM,
 		    "cannot lock %zu KiB of memory for keys (%s; the limit is "
 		    "%llu KiB): raise it with \"ulimit -l\", or LimitMEMLOCK= "
-		    "in the systemd unit", (size + 1023) / 1024,
-		    strerrordesc_np(e),
+		    "in the systemd unit",
+		    (size + 1023) / 1024, strerrordesc_np(e),
 		    (unsigned long long)limit.rlim_cur / 1024);
 }
 
@@ -67,8 +67,8 @@ static int new_secret(size_t size, struct secret **ret)
 	if (!s)
 		return fail(-ENOMEM, "out of memory");
 	s->map_size = inner + 2 * page;
-	s->map = mmap(NULL, s->map_size, PROT_NONE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->map = mmap(NULL, s->map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
 	if (s->map == MAP_FAILED) {
 		s->map = NULL;
 		return fail_errno(errno, "memory for a key");
@@ -188,8 +188,10 @@ static int open_private(const char *path, int *ret)
 	if (S_ISDIR(st.st_mode))
 		return fail_errno(EISDIR, "%s", path);
 	if (st.st_mode & (S_IRGRP | S_IROTH))
-		return fail(-EACCES, "%s holds a key that others can read: "
-			    "chmod 600 it", path);
+		return fail(-EACCES,
+			    "%s holds a key that others can read: "
+			    "chmod 600 it",
+			    path);
 	*ret = take_fd(&fd);
 	return 0;
 }

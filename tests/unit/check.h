@@ -33,8 +33,7 @@
 #define CHECK_STR(got, want) check_str(__FILE__, __LINE__, (got), (want))
 #define CHECK_U64(got, want)                                                   \
 	check_u64(__FILE__, __LINE__, #got, (uint64_t)(got), (uint64_t)(want))
-#define CHECK_MEM(got, want, n)                                                \
-	CHECK(memcmp((got), (want), (n)) == 0)
+#define CHECK_MEM(got, want, n) CHECK(memcmp((got), (want), (n)) == 0)
 
 static _Noreturn inline void check_failed(const char *file, int line,
 					  const char *what)
