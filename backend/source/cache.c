@@ -64,7 +64,7 @@ struct shard {
 	struct entry *newest, *oldest;
 	size_t bytes; /* <= max */
 	size_t max;
-	uint64_t held, hits, misses, evictions;
+	uint64_t held, hits, misses, waits, evictions;
 } __attribute__((aligned(64)));
 
 struct cache {
@@ -276,6 +276,7 @@ static int await(struct shard *sh, struct entry *e)
 	struct flight *fl = e->flight;
 	int r = 0;
 
+	sh->waits++;
 	fl->waiters++;
 	while (!fl->done)
 		pthread_cond_wait(&fl->ended, &sh->lock);
@@ -447,6 +448,7 @@ void cache_stats(struct cache *c, struct cache_stats *out)
 		pthread_mutex_lock(&sh->lock);
 		out->hits += sh->hits;
 		out->misses += sh->misses;
+		out->waits += sh->waits;
 		out->evictions += sh->evictions;
 		out->bytes += sh->bytes;
 		out->count += sh->held;

@@ -51,6 +51,7 @@ typedef int cache_fill_fn(void *ctx, struct cache_value *out);
 struct cache_stats {
 	uint64_t hits; /* served without a fill of their own, waits included */
 	uint64_t misses; /* fills begun */
+	uint64_t waits;	 /* waits begun for a fill of somebody else */
 	uint64_t evictions;
 	uint64_t bytes; /* held now; never more than max_bytes */
 	uint64_t count; /* blobs held now */
@@ -70,9 +71,8 @@ int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
 	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret) MUST_USE;
 /* A reference if the blob is there; else NULL: never waits, never fills. Counts as a
  * hit, or as nothing. */
-struct cache_blob *cache_peek(struct cache *c,
-			      const uint8_t key[static CACHE_KEY_SIZE])
-	MUST_USE;
+struct cache_blob *
+cache_peek(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE]) MUST_USE;
 /* A hint: keeps a copy of data if the key is not there yet, not being filled, and
  * there is memory for it. */
 void cache_put(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
