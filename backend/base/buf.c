@@ -48,7 +48,8 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 
 	if (b->failed)
 		return NULL;
-	if (n > b->max - b->len || b->len + n == SIZE_MAX) {
+	/* No object is larger than PTRDIFF_MAX, whatever the maximum says. */
+	if (n > b->max - b->len || b->len + n >= PTRDIFF_MAX) {
 		b->failed = true;
 		return NULL;
 	}

@@ -411,7 +411,14 @@ static int scan(const char *text, size_t len, int max_depth)
 	return r;
 }
 
-DROP_DEFINE(tokener, struct json_tokener *, json_tokener_free)
+/* json_tokener_free() takes no NULL. */
+static void close_tokener(struct json_tokener *tok)
+{
+	if (tok)
+		json_tokener_free(tok);
+}
+
+DROP_DEFINE(tokener, struct json_tokener *, close_tokener)
 
 int json_parse(const char *text, size_t len, int max_depth, struct json **ret)
 {

@@ -337,12 +337,12 @@ int secret_read_hex_file(const char *path, size_t size, struct secret **ret)
 	r = secret_new(size, &s);
 	if (r < 0)
 		return r;
-	/* Room for one byte too many, which decides between short and long. */
-	r = read_file(path, 2 * size + 2, &text);
-	if (r < 0)
+	/* What is longer is no such key, like what is shorter. */
+	r = read_file(path, 2 * size + 1, &text);
+	if (r < 0 && r != -EFBIG)
 		return r;
-	n = text->size;
-	if (text->bytes[n - 1] == '\n')
+	n = text ? text->size : 0;
+	if (n && text->bytes[n - 1] == '\n')
 		n--;
 	if (n != 2 * size || !decode(text->bytes, s->bytes, size))
 		return fail(-EPROTO, "%s: not a key of %zu bytes in hex", path,
