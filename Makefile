@@ -94,10 +94,11 @@ JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(NPROC))
 # --- sources ----------------------------------------------------------------
 
 MAINS   := $(foreach p,$(PROGRAMS),$(call main_of,$p))
-SOURCES := $(wildcard backend/*.c backend/*/*.c crypt/*.c fs/*.c tools/*.c)
-# tools/NAME/*.c belong to one program and are not in the library, so that two
-# programs may each have a list.c with a cmd_list().
-SUBCMDS := $(wildcard tools/*/*.c)
+SOURCES := $(wildcard backend/*.c backend/*/*.c crypt/*.c fs/*.c tools/*.c tools/*/*.c)
+# tools/PROGRAM/*.c belong to one program and are not in the library, so that
+# two programs may each have a list.c with a cmd_list(). Other folders of
+# tools/ are shared.
+SUBCMDS := $(foreach p,$(PROGRAMS),$(wildcard tools/$p/*.c))
 FAKES   := $(wildcard tests/fakes/*.c)
 UNITS   := $(wildcard tests/unit/test_*.c)
 BENCHES := $(wildcard tests/bench/*.c)
@@ -116,7 +117,7 @@ TEST_BINS  := $(call exe,$(UNITS) $(BENCHES) $(HELPERS))
 FUZZ_BINS  := $(call exe,$(FUZZERS))
 PRELOADS   := $(PRELOAD:%.c=$(B)/%.so)
 
-LIB_OBJS   := $(call obj,$(filter-out $(MAINS),$(SOURCES)))
+LIB_OBJS   := $(call obj,$(filter-out $(MAINS) $(SUBCMDS),$(SOURCES)))
 FAKE_OBJS  := $(call obj,$(FAKES))
 ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 	$(BENCHES) $(HELPERS) $(FUZZERS) $(REPLAY))
@@ -233,7 +234,7 @@ fuzz-run: $(FUZZERS:%.c=run/%)
 $(FUZZERS:%.c=run/%): run/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%
 	@mkdir -p $(B)/corpus/$* $(B)/finds
 	$(say) FUZZ $*
-	@ASAN_OPTIONS=detect_leaks=1 $< -max_total_time=$(FUZZ_SECONDS) \
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 $< -max_total_time=$(FUZZ_SECONDS) \
 		-timeout=20 -rss_limit_mb=2048 -artifact_prefix=$(B)/finds/$*- \
 		$(addprefix -dict=,$(wildcard tests/fuzz/$*.dict)) \
 		$(B)/corpus/$* $(wildcard tests/fuzz/corpus/$*) \
