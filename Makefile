@@ -38,6 +38,9 @@ UNITDIR    ?= $(PREFIX)/lib/systemd/system
 FUZZ_SECONDS ?= 60
 # Where objects go; another directory keeps two people's builds apart.
 O          ?= build
+ifeq ($(strip $(O)),)
+override O := build
+endif
 # Sanitizers, for instance SAN=address,undefined or SAN=thread.
 SAN        ?=
 # Tests whose name contains one of these words; all when empty.
