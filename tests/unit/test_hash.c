@@ -156,7 +156,7 @@ static void test_is_zero(void)
 
 	CHECK(is_zero(NULL, 0));
 	for (size_t at = 0; at < 9; at++) {
-		for (size_t n = 0; n < 400; n++) {
+		for (size_t n = 0; n < 600; n++) {
 			memset(z, 0xff, sizeof(z));
 			memset(z + at, 0, n);
 			CHECK(is_zero(z + at, n));
