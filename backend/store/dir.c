@@ -43,6 +43,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "backend/base/err.h"
 #include "backend/base/hash.h"
@@ -54,6 +55,7 @@
 #define TMP_AGE_MAX (24 * 60 * 60) /* seconds; then its writer is dead */
 #define FOLDERS_MAX 16
 #define TRIES_MAX 16
+#define PUT_TRIES_MAX 200
 #define SCAN_MIN 1024
 #define COMPARE_SIZE (128u << 10)
 
@@ -766,7 +768,7 @@ static bool folder_gone(const struct folder *f)
 {
 	struct stat st;
 
-	return fstat(f->fd, &st) < 0 || st.st_nlink == 0;
+	return fstat(f->fd, &st) == 0 && st.st_nlink == 0;
 }
 
 static int link_unnamed(int fd, int at, const char *leaf)
@@ -936,7 +938,8 @@ static int put_once(struct dir *d, const char *key,
 		r = sync_or_break(d, sys_fsync_folder(f->fd), key);
 	else if (r == -EEXIST)
 		r = settle(d, f, leaf, key, pieces, npieces);
-	else if (r == -ENOENT && folder_gone(f)) {
+	/* Removed under us, which file systems tell in several ways. */
+	if (r < 0 && (r == -ESTALE || folder_gone(f))) {
 		folder_forget(d, f);
 		r = -EAGAIN;
 	}
@@ -984,6 +987,15 @@ static int say_put(struct dir *d, int err, const char *key)
 	}
 }
 
+/* Others are busy in the same folders: let them come through. */
+static void pause_after(int tries)
+{
+	struct timespec t = { 0, tries * 20000L };
+
+	if (tries > 2)
+		nanosleep(&t, NULL);
+}
+
 static int dir_put(struct store *s, const char *key,
 		   const struct store_piece *pieces, size_t npieces)
 {
@@ -1003,13 +1015,14 @@ static int dir_put(struct store *s, const char *key,
 		if (r == 0)
 			return 0;
 		/* -EAGAIN: a folder or the object was removed as we came. */
-		if (tries == TRIES_MAX)
+		if (tries == PUT_TRIES_MAX)
 			return say_put(d, r, key);
 		lost = root_lost(d, r == -EAGAIN ? -ENOENT : r, generation);
 		if (lost < 0)
 			return lost;
 		if (!lost && r != -EAGAIN && r != -ENOENT)
 			return say_put(d, r, key);
+		pause_after(tries);
 	}
 }
 

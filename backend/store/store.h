@@ -100,7 +100,8 @@ int store_barrier(struct store *s) MUST_USE;
  * At most max entries (1..5000) whose key starts with prefix and is greater than after
  * ("" for the start). fold: keys that have a '/' after the prefix are folded
  * into one entry ending in that '/', as object stores do with a delimiter. A page
- * may be empty and still say more. A folder that has no objects (any more) may show.
+ * may be short, but one that says more is not empty: one goes on after its last
+ * entry. A folder that has no objects (any more) may show.
  */
 int store_list(struct store *s, const char *prefix, const char *after, size_t max,
 	       bool fold, struct store_list *out) MUST_USE;
