@@ -34,6 +34,7 @@ static void *log_often(void *arg)
 int main(void)
 {
 	static char big[10000];
+	static char text[] = "text";
 	pthread_t t[3];
 	struct stat st;
 
@@ -73,7 +74,7 @@ int main(void)
 
 	CHECK_OK(log_to("d"));
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
-		CHECK(!pthread_create(&t[i], NULL, log_often, "text"));
+		CHECK(!pthread_create(&t[i], NULL, log_often, text));
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
 		CHECK(!pthread_join(t[i], NULL));
 	CHECK(stat("d", &st) == 0);
