@@ -36,6 +36,10 @@ static inline bool point_id_equal(const struct point_id *a, const struct point_i
 	return a->seq == b->seq && a->nonce == b->nonce;
 }
 
+/* The 4 hex digits that follow '~' where several points have one name: the first two
+ * bytes of SHA-256 over seq and nonce, little endian. */
+void point_id_tag(const struct point_id *id, char out[static 5]);
+
 enum consistency {
 	CONSISTENCY_UNKNOWN = 0,
 	CONSISTENCY_CRASH = 1,

@@ -1,0 +1,751 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Header, config, and the heads of VMs (FORMAT.md 3 and 4).
+ *
+ * Heads are kept in slots, one a VM, newest use first. A slot is refreshed by one
+ * thread at a time (slot->busy), outside the lock; others wait for it.
+ */
+#include "backend/vault/vault.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/base/err.h"
+#include "backend/base/log.h"
+#include "backend/base/parse.h"
+#include "backend/vault/keys.h"
+
+#define SLOTS_MAX 1024
+#define HEADER_KEY "vault.hdr"
+
+struct slot {
+	struct slot *next;
+	char vm[CATALOG_NAME_MAX + 1];
+	struct vm_head *head;	/* NULL: not loaded yet */
+	uint64_t checked_ns;	/* monotonic, when it was the head for certain */
+	bool busy;
+	unsigned users;		/* threads that hold the slot: not to be freed */
+};
+
+struct vault {
+	struct store *store;
+	struct cache *cache;	/* borrowed */
+	uint64_t refresh_ms;
+	struct vault_id id;
+	struct sign_public owner;
+	enum seal_trust trust;
+	char name[CATALOG_NAME_MAX + 1];
+
+	/* Protects what follows. Never held across I/O. */
+	pthread_mutex_t lock;
+	pthread_cond_t slot_free;
+	struct vault_config *config;
+	struct slot *slots;
+	size_t nslots;
+	bool state_warned;
+};
+
+struct store *vault_store(struct vault *v)
+{
+	return v->store;
+}
+
+const struct vault_id *vault_id(const struct vault *v)
+{
+	return &v->id;
+}
+
+const char *vault_name(const struct vault *v)
+{
+	return v->name;
+}
+
+enum seal_trust vault_trust(const struct vault *v)
+{
+	return v->trust;
+}
+
+struct cache *vault_cache(const struct vault *v)
+{
+	return v->cache;
+}
+
+/* --- config --- */
+
+struct vault_config *vault_config_ref(struct vault *v)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&v->lock);
+
+	__atomic_add_fetch(&v->config->refs, 1, __ATOMIC_RELAXED);
+	return v->config;
+}
+
+void vault_config_unref(struct vault_config *c)
+{
+	if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	vf_config_release(&c->c);
+	free(c);
+}
+
+/* Remembering is a help, not a duty: a mount may run where nothing can be kept. */
+static void cannot_remember(struct vault *v, int r)
+{
+	bool first;
+
+	pthread_mutex_lock(&v->lock);
+	first = !v->state_warned;
+	v->state_warned = true;
+	pthread_mutex_unlock(&v->lock);
+	if (first)
+		log_warn("the heads seen of vault %s cannot be remembered, so a later rollback of it would not be noticed: %s",
+			 v->name, err_text(r));
+}
+
+/* An older config than one seen before, or another of the same number? */
+static int check_config_seen(struct vault *v, const struct vf_config *c)
+{
+	struct digest seen;
+	uint64_t n;
+	int r = keys_seen_config(&v->id, &n, &seen);
+
+	if (r)
+		return r;
+	if (c->n < n)
+		return fail(-EKEYREJECTED,
+			    "its config is rolled back: number %" PRIu64
+			    " was seen before, now the newest is %" PRIu64,
+			    n, c->n);
+	if (c->n == n && !digest_equal(&seen, &c->digest))
+		return fail(-EKEYREJECTED,
+			    "config %" PRIu64
+			    " is not the one that was seen before: the vault was tampered with",
+			    n);
+	if (c->n > n) {
+		r = keys_see_config(&v->id, c->n, &c->digest);
+		if (r)
+			cannot_remember(v, r);
+	}
+	return 0;
+}
+
+static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
+{
+	DROP(buf) struct buf b = BUF_INIT(VF_CONFIG_MAX);
+	DROP(vault_config) struct vault_config *c = calloc(1, sizeof(*c));
+	char key[VF_KEY_SIZE];
+	int r;
+
+	if (!c)
+		return fail(-ENOMEM, "no memory for a config");
+	c->refs = 1;
+	vf_key_config(key, n);
+	r = store_get(v->store, key, VF_CONFIG_MAX, &b);
+	if (!r)
+		r = vf_config_parse(b.data, b.len, &c->c);
+	if (r)
+		return blame(r, "config %s", key);
+	if (memcmp(&c->c.id, &v->id, sizeof(v->id)) != 0 || c->c.n != n ||
+	    memcmp(&c->c.owner, &v->owner, sizeof(v->owner)) != 0)
+		return fail(-EKEYREJECTED,
+			    "config %s belongs to another vault, owner or number",
+			    key);
+	*ret = take(c);
+	return 0;
+}
+
+/* The greatest n there is: a listing names it, and n+1 must not be there. */
+static int newest_config(struct vault *v, struct vault_config **ret)
+{
+	DROP(store_list) struct store_list l = { 0 };
+	uint64_t n;
+	int r = store_list(v->store, "h/", "", 1, false, &l);
+
+	if (r)
+		return r;
+	if (!l.count)
+		return fail(-EPROTO, "has a header but no config");
+	r = vf_key_inverse(l.entries[0].key + 2, &n);
+	if (r)
+		return blame(r, "config %s", l.entries[0].key);
+	return load_config(v, n, ret);
+}
+
+int vault_reload_config(struct vault *v)
+{
+	DROP(vault_config) struct vault_config *c = NULL;
+	struct vault_config *old;
+	int r = newest_config(v, &c);
+
+	if (!r)
+		r = check_config_seen(v, &c->c);
+	if (r)
+		return blame(r, "vault %s", store_url(v->store));
+	pthread_mutex_lock(&v->lock);
+	old = v->config;
+	if (old && old->c.n > c->c.n)
+		old = take(c); /* a faster thread had a newer one */
+	else
+		v->config = take(c);
+	pthread_mutex_unlock(&v->lock);
+	vault_config_unref(old);
+	return 0;
+}
+
+int vault_put_config(struct vault *v, struct vf_config *c)
+{
+	DROP(secret) struct secret *seed = NULL;
+	DROP(vault_config) struct vault_config *now = NULL;
+	DROP(buf) struct buf b = BUF_INIT(VF_CONFIG_MAX);
+	char key[VF_KEY_SIZE];
+	int r = keys_load(&v->id, "owner", &seed);
+
+	if (r)
+		return r;
+	now = vault_config_ref(v);
+	c->id = v->id;
+	c->owner = v->owner;
+	c->n = now->c.n + 1;
+	c->prev = now->c.digest;
+	c->time_ns = time_now_ns();
+	r = vf_config_put(&b, c, seed);
+	if (r)
+		return r;
+	vf_key_config(key, c->n);
+	r = store_put(v->store, key, b.data, b.len);
+	if (r == -EEXIST)
+		return fail(r, "vault %s: another change of its keys was faster; run this again",
+			    v->name);
+	if (!r)
+		r = store_barrier(v->store);
+	return r ? r : vault_reload_config(v);
+}
+
+/* --- opening --- */
+
+static int read_header(struct vault *v)
+{
+	DROP(buf) struct buf b = BUF_INIT(4096);
+	struct vf_header h;
+	int r = store_get(v->store, HEADER_KEY, 4096, &b);
+
+	if (r == -ENOENT)
+		return fail(r, "not a vault: it has no " HEADER_KEY
+			       "; make one with 'vaultctl init'");
+	if (!r)
+		r = vf_header_parse(b.data, b.len, &h);
+	if (r)
+		return blame(r, HEADER_KEY);
+	v->id = h.id;
+	v->owner = h.owner;
+	return 0;
+}
+
+static int check_pin(struct vault *v)
+{
+	struct sign_public pinned;
+	char hex[2 * SIGN_PUBLIC_SIZE + 1];
+	int r = keys_pinned(&v->id, &pinned);
+
+	if (r == -ENOENT) {
+		v->trust = SEAL_UNPINNED;
+		return 0;
+	}
+	if (r)
+		return r;
+	hex_of(pinned.b, sizeof(pinned.b), hex);
+	hex[16] = '\0';
+	if (memcmp(&pinned, &v->owner, sizeof(pinned)) != 0)
+		return fail(-EKEYREJECTED,
+			    "its owner key is not the one that is pinned (%s…): this is not the vault you knew",
+			    hex);
+	v->trust = SEAL_PINNED;
+	return 0;
+}
+
+int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
+	       struct vault **ret)
+{
+	DROP(vault) struct vault *v = calloc(1, sizeof(*v));
+	int r;
+
+	if (!v) {
+		store_close(store);
+		return fail(-ENOMEM, "no memory for a vault");
+	}
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_cond_init(&v->slot_free, NULL);
+	v->store = store;
+	v->cache = cache;
+	v->refresh_ms = refresh_ms;
+	r = read_header(v);
+	if (!r)
+		r = check_pin(v);
+	if (r)
+		return blame(r, "%s", store_url(store));
+	r = vault_reload_config(v);
+	if (r)
+		return r;
+	snprintf(v->name, sizeof(v->name), "%s", v->config->c.name);
+	*ret = take(v);
+	return 0;
+}
+
+void vault_close(struct vault *v)
+{
+	if (!v)
+		return;
+	while (v->slots) {
+		struct slot *s = v->slots;
+
+		v->slots = s->next;
+		vm_head_unref(s->head);
+		free(s);
+	}
+	vault_config_unref(v->config);
+	store_close(v->store);
+	pthread_cond_destroy(&v->slot_free);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+/* --- making one --- */
+
+static int new_key(const struct vault_id *id, const char *which,
+		   struct secret **seed, struct sign_public *public)
+{
+	int r = sign_new_key(seed);
+
+	if (!r)
+		r = sign_public_of(*seed, public);
+	return r ? r : keys_save(id, which, *seed);
+}
+
+int vault_init(struct store *store, const char *name, struct vault_id *id)
+{
+	DROP(secret) struct secret *owner = NULL;
+	DROP(secret) struct secret *writer = NULL;
+	DROP(buf) struct buf hdr = BUF_INIT(4096);
+	DROP(buf) struct buf cfg = BUF_INIT(VF_CONFIG_MAX);
+	struct vf_header h = { .created_ns = time_now_ns() };
+	struct vf_key key = { .added = 1 };
+	struct vf_config c = { .n = 1, .keys = &key, .nkeys = 1 };
+	char config_key[VF_KEY_SIZE];
+	uint64_t size;
+	int r = catalog_check_name("vault name", name, strlen(name));
+
+	if (r)
+		return r;
+	r = store_stat(store, HEADER_KEY, &size);
+	if (!r)
+		return fail(-EEXIST, "%s: there is a vault already",
+			    store_url(store));
+	if (r != -ENOENT)
+		return r;
+	r = random_bytes(&h.id, sizeof(h.id));
+	if (!r)
+		r = new_key(&h.id, "owner", &owner, &h.owner);
+	if (!r)
+		r = new_key(&h.id, "writer", &writer, &key.key);
+	if (r)
+		return r;
+	if (gethostname(key.label, sizeof(key.label) - 1))
+		key.label[0] = '\0';
+	c.id = h.id;
+	c.owner = h.owner;
+	c.time_ns = h.created_ns;
+	snprintf(c.name, sizeof(c.name), "%s", name);
+	r = vf_config_put(&cfg, &c, owner);
+	if (r)
+		return r;
+	vf_header_put(&hdr, &h);
+	r = buf_check(&hdr, HEADER_KEY);
+	vf_key_config(config_key, 1);
+	/* The header last: with it, it is a vault. Two who make one at once are told
+	 * apart by the create-only put of whichever of the two comes second. */
+	if (!r)
+		r = store_put(store, config_key, cfg.data, cfg.len);
+	if (!r)
+		r = store_barrier(store);
+	if (!r)
+		r = store_put(store, HEADER_KEY, hdr.data, hdr.len);
+	if (!r)
+		r = store_barrier(store);
+	if (!r)
+		r = keys_pin(&h.id, &h.owner);
+	if (r)
+		return blame(r, "%s: cannot make a vault", store_url(store));
+	*id = h.id;
+	return 0;
+}
+
+/* --- heads --- */
+
+void vm_head_unref(struct vm_head *h)
+{
+	if (!h || __atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	vf_commit_release(&h->c);
+	free(h);
+}
+
+static struct vm_head *head_ref(struct vm_head *h)
+{
+	__atomic_add_fetch(&h->refs, 1, __ATOMIC_RELAXED);
+	return h;
+}
+
+/* May this commit speak for the vault? */
+static int check_seal(struct vault *v, const struct vf_commit *c)
+{
+	DROP(vault_config) struct vault_config *cfg = vault_config_ref(v);
+	int r;
+
+	if (memcmp(&c->id, &v->id, sizeof(v->id)) != 0)
+		return fail(-EKEYREJECTED, "it belongs to another vault");
+	if (c->config_n > cfg->c.n) {
+		/* Keys were changed since the config was read. */
+		vault_config_unref(take(cfg));
+		r = vault_reload_config(v);
+		if (r)
+			return r;
+		cfg = vault_config_ref(v);
+	}
+	if (c->config_n < 1 || c->config_n > cfg->c.n ||
+	    (c->config_n == cfg->c.n &&
+	     !digest_equal(&c->config_digest, &cfg->c.digest)))
+		return fail(-EKEYREJECTED,
+			    "it was made under a config that this vault does not have");
+	return vf_config_key_counts(&cfg->c, &c->writer, c->vm, c->seq);
+}
+
+int vault_commit(struct vault *v, const char *vm_key, uint64_t seq,
+		 struct vf_commit *out)
+{
+	DROP(buf) struct buf b = BUF_INIT(VF_COMMIT_MAX);
+	struct vf_commit c;
+	char key[VF_KEY_SIZE], encoded[CATALOG_NAME_MAX + 1];
+	size_t len;
+	int r;
+
+	vf_key_commit(key, vm_key, seq);
+	r = store_get(v->store, key, VF_COMMIT_MAX, &b);
+	if (r)
+		return r;
+	len = b.len;
+	b.len = b.cap = 0;
+	r = vf_commit_parse(take(b.data), len, &c);
+	if (r)
+		return blame(r, "commit %s", key);
+	if (c.seq != seq || vf_name_encode(c.vm, encoded) ||
+	    strcmp(encoded, vm_key) != 0)
+		r = fail(-EKEYREJECTED,
+			 "it is commit %" PRIu64 " of VM %s", c.seq, c.vm);
+	if (!r)
+		r = check_seal(v, &c);
+	if (r) {
+		vf_commit_release(&c);
+		return blame(r, "commit %s", key);
+	}
+	*out = c;
+	return 0;
+}
+
+/* The head must not be older than what was seen, nor another. */
+static int check_head_seen(struct vault *v, struct vm_head *h)
+{
+	struct digest seen;
+	uint64_t seq;
+	int r = keys_seen_head(&v->id, h->vm_key, &seq, &seen);
+
+	if (r)
+		return r;
+	if (h->c.seq < seq)
+		return fail(-EKEYREJECTED,
+			    "VM %s is rolled back: commit %" PRIu64
+			    " was seen before, now the newest is %" PRIu64,
+			    h->vm, seq, h->c.seq);
+	if ((h->c.seq == seq && !digest_equal(&seen, &h->c.digest)) ||
+	    (seq && h->c.seq == seq + 1 && !digest_equal(&seen, &h->c.prev)))
+		return fail(-EKEYREJECTED,
+			    "VM %s: commit %" PRIu64
+			    " is not the one that was seen before: the vault was tampered with",
+			    h->vm, seq);
+	if (h->c.seq > seq) {
+		r = keys_see_head(&v->id, h->vm_key, h->c.seq, &h->c.digest);
+		if (r)
+			cannot_remember(v, r);
+	}
+	return 0;
+}
+
+/* Where the store lists the head to be; -ENOENT: no such VM. */
+static int listed_head(struct vault *v, const char *vm, const char *vm_key,
+		       uint64_t *seq)
+{
+	DROP(store_list) struct store_list l = { 0 };
+	char prefix[VF_KEY_SIZE];
+	int r;
+
+	snprintf(prefix, sizeof(prefix), "V/%s/c/", vm_key);
+	r = store_list(v->store, prefix, "", 1, false, &l);
+	if (r)
+		return r;
+	if (!l.count)
+		return fail(-ENOENT, "vault %s has no VM '%s'", v->name, vm);
+	r = vf_key_inverse(l.entries[0].key + strlen(prefix), seq);
+	return r ? blame(r, "commit %s", l.entries[0].key) : 0;
+}
+
+/*
+ * From a head that was one (or none) to the one that is: seq+1 is asked for until it is
+ * not there. Each step is held together by the hash chain.
+ */
+static int find_head(struct vault *v, const char *vm, struct vm_head *from,
+		     struct vm_head **ret)
+{
+	DROP(vm_head) struct vm_head *h = from ? head_ref(from) : NULL;
+	char vm_key[CATALOG_NAME_MAX + 1];
+	uint64_t next;
+	int r = vf_name_encode(vm, vm_key);
+
+	if (r)
+		return r;
+	if (h)
+		next = h->c.seq + 1;
+	else
+		r = listed_head(v, vm, vm_key, &next);
+	while (!r) {
+		DROP(vm_head) struct vm_head *n = calloc(1, sizeof(*n));
+
+		if (!n)
+			return fail(-ENOMEM, "no memory for a head");
+		n->refs = 1;
+		snprintf(n->vm, sizeof(n->vm), "%s", vm);
+		snprintf(n->vm_key, sizeof(n->vm_key), "%s", vm_key);
+		r = vault_commit(v, vm_key, next, &n->c);
+		if (r)
+			break;
+		if (h && !digest_equal(&n->c.prev, &h->c.digest))
+			return fail(-EKEYREJECTED,
+				    "VM %s: commit %" PRIu64
+				    " does not follow the one before it: the vault was tampered with",
+				    vm, next);
+		vm_head_unref(h);
+		h = take(n);
+		next++;
+	}
+	if (r != -ENOENT || !h)
+		return r;
+	if (h != from) {
+		r = check_head_seen(v, h);
+		if (r)
+			return r;
+	}
+	*ret = take(h);
+	return 0;
+}
+
+/* With the lock: the slot of a VM, moved to the front; made if there is none. */
+static struct slot *slot_of(struct vault *v, const char *vm)
+{
+	struct slot **p, *s;
+
+	for (p = &v->slots; (s = *p); p = &s->next)
+		if (strcmp(s->vm, vm) == 0)
+			break;
+	if (s) {
+		*p = s->next;
+	} else {
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			return NULL;
+		snprintf(s->vm, sizeof(s->vm), "%s", vm);
+		v->nslots++;
+	}
+	s->next = v->slots;
+	v->slots = s;
+	return s;
+}
+
+/* With the lock: frees the least recently used slots that nobody holds. */
+static void trim_slots(struct vault *v)
+{
+	while (v->nslots > SLOTS_MAX) {
+		struct slot **last = NULL;
+
+		for (struct slot **p = &v->slots; *p; p = &(*p)->next)
+			if (!(*p)->users)
+				last = p;
+		if (!last)
+			return;
+		{
+			struct slot *s = *last;
+
+			*last = s->next;
+			vm_head_unref(s->head);
+			free(s);
+			v->nslots--;
+		}
+	}
+}
+
+int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
+	       struct vm_head **ret)
+{
+	DROP(vm_head) struct vm_head *from = NULL;
+	DROP(vm_head) struct vm_head *h = NULL;
+	uint64_t asked = monotonic_ns();
+	struct slot *s;
+	int r;
+
+	pthread_mutex_lock(&v->lock);
+	s = slot_of(v, vm);
+	if (!s) {
+		pthread_mutex_unlock(&v->lock);
+		return fail(-ENOMEM, "no memory for a head");
+	}
+	s->users++;
+	for (;;) {
+		/* A check that began after this call is as good as our own. */
+		if (s->head && s->checked_ns + max_age_ms * 1000000 >= asked)
+			h = head_ref(s->head);
+		if (h || !s->busy)
+			break;
+		pthread_cond_wait(&v->slot_free, &v->lock);
+	}
+	if (h) {
+		s->users--;
+		pthread_mutex_unlock(&v->lock);
+		*ret = take(h);
+		return 0;
+	}
+	s->busy = true;
+	from = s->head ? head_ref(s->head) : NULL;
+	pthread_mutex_unlock(&v->lock);
+
+	asked = monotonic_ns();
+	r = find_head(v, vm, from, &h);
+
+	pthread_mutex_lock(&v->lock);
+	s->busy = false;
+	s->users--;
+	if (!r) {
+		vm_head_unref(s->head);
+		s->head = head_ref(h);
+		s->checked_ns = asked;
+	}
+	trim_slots(v);
+	pthread_cond_broadcast(&v->slot_free);
+	pthread_mutex_unlock(&v->lock);
+	if (!r)
+		*ret = take(h);
+	return r;
+}
+
+/* --- VMs --- */
+
+/* A VM exists when it has a commit: a first backup at work has none yet. */
+static int vm_exists(struct vault *v, const char *vm, const char *vm_key,
+		     bool *yes)
+{
+	uint64_t seq;
+	int r;
+
+	pthread_mutex_lock(&v->lock);
+	*yes = false;
+	for (struct slot *s = v->slots; s && !*yes; s = s->next)
+		*yes = s->head && strcmp(s->vm, vm) == 0;
+	pthread_mutex_unlock(&v->lock);
+	if (*yes)
+		return 0;
+	r = listed_head(v, vm, vm_key, &seq);
+	*yes = r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+static int name_page_add(struct name_page *p, const char *name)
+{
+	char **more = realloc(p->names, (p->count + 1) * sizeof(*more));
+
+	if (!more)
+		return fail(-ENOMEM, "no memory for names");
+	p->names = more;
+	p->names[p->count] = strdup(name);
+	if (!p->names[p->count])
+		return fail(-ENOMEM, "no memory for names");
+	p->count++;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/*
+ * Encoded names do not sort as the names do ('%' is small), so all are looked at and
+ * those after `after` kept: a vault has hundreds of VMs, not millions.
+ */
+int vault_vms(struct vault *v, const char *after, size_t max,
+	      struct name_page *out)
+{
+	DROP(name_page) struct name_page all = { 0 };
+	char last[VF_KEY_SIZE] = "";
+	bool more = true;
+	int r;
+
+	while (more) {
+		DROP(store_list) struct store_list l = { 0 };
+
+		r = store_list(v->store, "V/", last, 1000, true, &l);
+		if (r)
+			return r;
+		more = l.more;
+		if (l.count)
+			snprintf(last, sizeof(last), "%s",
+				 l.entries[l.count - 1].key);
+		for (size_t i = 0; i < l.count; i++) {
+			const char *k = l.entries[i].key + 2;
+			size_t n = strlen(k);
+			char name[CATALOG_NAME_MAX + 1];
+
+			if (!n || k[n - 1] != '/')
+				continue;
+			if (vf_name_decode(k, n - 1, name)) {
+				log_warn("vault %s: '%s' is no VM's: %s",
+					 v->name, l.entries[i].key,
+					 err_text(-EPROTO));
+				continue;
+			}
+			if (strcmp(name, after) <= 0)
+				continue;
+			r = name_page_add(&all, name);
+			if (r)
+				return r;
+		}
+	}
+	if (all.count)
+		qsort(all.names, all.count, sizeof(*all.names), by_name);
+	for (size_t i = 0; i < all.count; i++) {
+		char key[CATALOG_NAME_MAX + 1];
+		bool yes;
+
+		if (out->count == max) {
+			out->more = true;
+			break;
+		}
+		r = vf_name_encode(all.names[i], key);
+		if (!r)
+			r = vm_exists(v, all.names[i], key, &yes);
+		if (!r && yes)
+			r = name_page_add(out, all.names[i]);
+		if (r) {
+			name_page_release(out);
+			return r;
+		}
+	}
+	return 0;
+}
