@@ -182,7 +182,7 @@ static void file_prefetch(struct source *s, uint64_t off, uint64_t len)
 
 int source_open_file(const char *path, struct source **ret)
 {
-	__attribute__((cleanup(drop_file))) struct file *f = NULL;
+	DROP(file) struct file *f = NULL;
 	struct stat st;
 	uint64_t size;
 	int r;
@@ -213,13 +213,9 @@ int source_open_file(const char *path, struct source **ret)
 	f->device = S_ISBLK(st.st_mode);
 	f->mtime = st.st_mtim;
 	f->ctime = st.st_ctim;
-	if (f->device) {
-		r = size_now(f, &size);
-		if (r < 0)
-			return r;
-	} else {
-		size = (uint64_t)st.st_size;
-	}
+	r = size_now(f, &size);
+	if (r < 0)
+		return r;
 	(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	source_init(&f->base, &file_ops, size);
 	*ret = &take(f)->base;

@@ -370,6 +370,29 @@ static void test_single_flight(void)
 	}
 }
 
+static void *put_thread(void *arg)
+{
+	static const uint8_t data[20000] = { 1 };
+
+	for (uint64_t i = 0; i < 2000; i++)
+		cache_put(arg, KEY(i), data, sizeof(data));
+	return NULL;
+}
+
+/* All put the same keys in the same order: one of each stays. */
+static void test_put_at_once(void)
+{
+	DROP(cache) struct cache *c = NULL;
+	pthread_t t[THREADS];
+
+	CHECK_OK(cache_new(128 * MIB, &c));
+	for (unsigned i = 0; i < THREADS; i++)
+		start(&t[i], put_thread, c);
+	join_all(t, THREADS);
+	CHECK_U64(stats(c).count, 2000);
+	CHECK(stats(c).bytes / 2000 - 20000 < 500 && stats(c).misses == 0);
+}
+
 /*
  * The stress: all threads ask for keys of a small range, some far more often
  * than others. Each key has its own content; some fills fail; those of the upper keys
@@ -549,6 +572,7 @@ int main(void)
 	test_evicted_in_use();
 	test_many();
 	test_single_flight();
+	test_put_at_once();
 	test_stress(0, false);
 	test_stress(4 * MIB, true);
 	test_stress(40 * MIB, true);   /* two shards */
