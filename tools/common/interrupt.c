@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tools/common/interrupt.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "backend/base/err.h"
+
+static volatile sig_atomic_t got;
+
+static void note(int sig)
+{
+	got = sig;
+}
+
+void interrupt_setup(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction act = { .sa_handler = note };
+	struct sigaction old;
+
+	sigemptyset(&act.sa_mask);
+	/* Calls go on: the job looks at the flag between its steps. */
+	act.sa_flags = SA_RESTART | (int)SA_RESETHAND;
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		/* nohup, and a shell's background jobs, mean to ignore it. */
+		if (sigaction(signals[i], NULL, &old) == 0 &&
+		    old.sa_handler == SIG_IGN)
+			continue;
+		sigaction(signals[i], &act, NULL);
+	}
+}
+
+bool interrupted(void)
+{
+	return got != 0;
+}
+
+int interrupt_check(void)
+{
+	if (!got)
+		return 0;
+	return fail(-ECANCELED, "stopped by %s",
+		    got == SIGINT ? "the user" : strsignal(got));
+}
