@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/parse.h"
+
 /* One request brings the whole trailer of a segment of frames that do not pack. */
 #define TAIL_READ (16u << 10)
 
@@ -28,6 +30,7 @@ struct stream {
 	bool listed;
 	struct vf_segment_frame *frames;
 	size_t n, next;
+	uint64_t expect; /* no frame before this one is given out any more */
 	uint32_t object;
 };
 
@@ -235,7 +238,7 @@ static int run_stream(struct adopt *a, struct stream *s, uint64_t first,
 		if (frame >= end)
 			return 0;
 		p = frame_place(s);
-		if (frame < first) {
+		if (frame < first || frame < s->expect) {
 			r = dead_add(a->dead, &p);
 		} else {
 			out[(*count)++] = (struct candidate){
@@ -244,6 +247,7 @@ static int run_stream(struct adopt *a, struct stream *s, uint64_t first,
 				.digest = s->frames[s->next].digest,
 				.place = p,
 			};
+			s->expect = frame + 1;
 		}
 		if (r)
 			return r;
@@ -257,17 +261,8 @@ int adopt_next(struct adopt *a, uint64_t first, uint32_t n,
 	int r = 0;
 
 	*count = 0;
-	for (size_t i = 0; a && i < a->n && !r; i++) {
-		size_t most = *count + n;
-
+	for (size_t i = 0; a && i < a->n && !r; i++)
 		r = run_stream(a, &a->s[i], first, first + n, out, count);
-		/* Frames ascend inside one trailer; over several, only if it
-		 * was written as it must be. */
-		if (!r && *count > most)
-			r = fail(-EPROTO,
-				 "%s: frames of an unfinished backup do not ascend",
-				 a->s[i].prefix);
-	}
 	return r;
 }
 

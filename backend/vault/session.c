@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "backend/base/parse.h"
+#include "backend/vault/keys.h"
 
 #define ADOPTED_MAX 4096u
 

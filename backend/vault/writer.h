@@ -18,9 +18,20 @@ struct extents {
 void extents_release(struct extents *e);
 /* Sorts, merges; -EINVAL for one that overflows or passes size. */
 int extents_normalise(struct extents *e, uint64_t size) MUST_USE;
-/* Text: lines "OFFSET LENGTH" ('#' comments; sizes as in parse_size()), or JSON: an array of objects
- * with "start" or "offset", and "length" (those with "dirty", "data" or "present" false or "zero"... 
- * see the man page). -EINVAL with line number. */
+/*
+ * What changed, as text or as JSON; -EINVAL with the number of the line or entry.
+ *
+ * Text: lines "OFFSET LENGTH" in bytes, or as parse_size() reads them ("64K"); '#' and what
+ * follows it, and empty lines, are ignored.
+ *
+ * JSON (the first character is '['): an array of objects with "start" (or "offset")
+ * and "length", as `qemu-img map --output=json` and `nbdinfo --json --map=qemu:dirty-bitmap:NAME`
+ * give. An entry counts as changed unless it has "dirty": false, or "present": false (a
+ * cluster that the top image does not have), or "type": 0 (clean; where there is a "type",
+ * a "description" must be "clean" or "dirty", so that a map of data and holes is not
+ * mistaken for one of changes). "dirty" alone counts where it is given. "data" and "zero" say
+ * nothing about change and are ignored.
+ */
 int extents_parse(const char *text, size_t len, struct extents *out) MUST_USE;
 
 struct backup_progress {

@@ -31,6 +31,13 @@
 #define GENERATIONS_MAX 4u /* of one frame table */
 #define PUT_THREADS 4u
 
+static inline bool place_equal(const struct place *a, const struct place *b)
+{
+	return point_id_equal(&a->gen, &b->gen) && a->object == b->object &&
+	       a->offset == b->offset && a->length == b->length &&
+	       a->flags == b->flags;
+}
+
 /* --- host.c --- */
 
 struct host {
@@ -328,10 +335,11 @@ struct plan {
 	struct extents changed; /* whole frames, sorted */
 	size_t at;
 	uint64_t touch; /* this chunk lost frames; UINT64_MAX: none */
-	uint64_t strata, stratum, strata_done; /* of chunks to check */
+	uint64_t strata, stratum; /* of chunks to check */
 	uint64_t check_at;
-	uint64_t total; /* bytes to look at */
 };
+/* Bytes to look at, about. */
+uint64_t plan_total(const struct backup_disk *d, double check_percent);
 int plan_init(struct plan *p, const struct backup_disk *d,
 	      const struct vf_geometry *g, struct tree *base,
 	      double check_percent) MUST_USE;
@@ -348,6 +356,7 @@ struct backup_run {
 	struct writer *w;
 	struct vault_point *base; /* or NULL */
 	struct pool *pool;
+	bool lost; /* to another backup */
 };
 /* Fills *out but for the root's place, and appends the root page to *root. */
 int backup_disk(struct backup_run *run, const struct backup_disk *d,
@@ -392,5 +401,7 @@ struct change {
 	const struct point_id *ids;	/* prune */
 	size_t nids;
 };
-/* Tries until it is the head; w->head is then an older one. *seq: of the commit. */
-int commit_publish(struct writer *w, const struct change *c, uint64_t *seq) MUST_USE;
+/* Tries until it is the head; w->head is then an older one. *seq: of the commit. *lost: failed
+ * since another backup was faster. */
+int commit_publish(struct writer *w, const struct change *c, uint64_t *seq,
+		   bool *lost) MUST_USE;
