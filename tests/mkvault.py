@@ -100,7 +100,7 @@ class Vault:
             self.keys.append({'key': add[0], 'label': add[1], 'added': self.n, 'retired': 0, 'heads': []})
         keys, heads = b'', []
         for k in self.keys:
-            keys += pack('<32sQQII16s64s', k['key'].pub, k['added'], k['retired'], len(heads), len(k['heads']), b'',
+            keys += pack('<32sQQII16s64s', k['key'].pub, k['added'], k['retired'], len(heads) if k['heads'] else 0, len(k['heads']), b'',
                          k['label'])
             heads += k['heads']
         obj = rec(b'VFcf', VAULT + pack('<Q', self.n) + self.cfg + pack('<qQQQHHIII', T0 + self.n, 0, 0, 0, 0,
@@ -488,7 +488,7 @@ def golden(root):
     g4 = a.gen()
     a.session(g4, 1, p3, [x])
     p4 = a.backup(T0 + 4 * SEC, {**d3, b'root': (18 * F + 5, 18, one4)}, base=p3, adopted=[adopted], gen=g4, cons=3,
-                  labels={'': 'empty key', 'ä': '', 'z': 'Ω'}, escrow=[(b'new', {'kind': 'luks', 'n': [1, 2]}), (None, {'k': 'ü'})])
+                  labels={'a': 'short key', 'ä': '', 'z': 'Ω'}, escrow=[(b'new', {'kind': 'luks', 'n': [1, 2]}), (None, {'k': 'ü'})])
     a.end(g4, 1, a.seq)
     a.end(x, 4, a.seq)
     # many points of a small disk

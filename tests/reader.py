@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 FRAME, MAXOBJ, Z16, Z32 = 65536, 64 << 20, bytes(16), bytes(32)
 RAW, INDEX, POINT, ESCROW = 1, 2, 4, 8
 BACKUP, PRUNE, SWEEP, SWEPT, RELOCATE, CONFIG = range(1, 7)
+GEN = '[0-9a-f]{16}[.][0-9a-f]{16}'
 Place = collections.namedtuple('Place', 'gen flags n off len')
 Row = collections.namedtuple('Row', 'time id digest rlen olen cons tier flags disks expiry')
 PageRow = collections.namedtuple('PageRow', 'first last rows len seq off digest')
@@ -61,7 +62,7 @@ def genstr(g): return hex16(g[0]) + '.' + hex16(g[1])
 
 
 def ungen(s):
-    need(re.fullmatch('[0-9a-f]{16}[.][0-9a-f]{16}', s), '%r is not a generation', s)
+    need(re.fullmatch(GEN, s), '%r is not a generation', s)
     return int(s[:16], 16), int(s[17:], 16)
 
 
@@ -70,10 +71,8 @@ def enc(b):
                    for i, c in enumerate(b))
 
 
-def dec(s):
-    b = re.sub(rb'%([0-9A-F]{2})', lambda m: bytes([int(m[1], 16)]), os.fsencode(s))
-    need(enc(b) == s and good_name(b), 'the key part %r is not a written name', s)
-    return b
+def dec(s): return re.sub(rb'%([0-9A-F]{2})', lambda m: bytes([int(m[1], 16)]), os.fsencode(s))
+def good_key(s): return enc(dec(s)) == s and good_name(dec(s))
 
 
 def good_name(b):
@@ -166,7 +165,8 @@ def unzstd(data, ln):
     need(data[:4] == b'\x28\xb5\x2f\xfd', 'a stored frame is not a zstd frame')
     try:
         p, d = zstandard.get_frame_parameters(data), zstandard.ZstdDecompressor()
-        need(p.content_size in (ln, zstandard.CONTENTSIZE_UNKNOWN) and not p.dict_id, 'a zstd frame has a wrong header')
+        need(p.content_size in (ln, zstandard.CONTENTSIZE_UNKNOWN) and not p.dict_id
+             and p.window_size <= 128 << 10, 'a zstd frame has a wrong header')
         need(len(d.stream_reader(data).read(ln + 1)) == ln, 'a zstd frame has not the length of its frame')
         o = d.decompressobj()
         out = o.decompress(data)
@@ -200,19 +200,21 @@ class Store:
         need(o is not None, '%s is not there', key)
         return o
 
-    def list(self, prefix):
+    def list(self, prefix, form=None):
+        """Names; only those of this form: a key that the format does not have is ignored."""
         try:
-            return sorted(os.listdir(os.path.join(self.root, prefix)))
+            return sorted(x for x in os.listdir(os.path.join(self.root, prefix)) if not form or re.fullmatch(form, x))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def names(self, prefix):
+        """(key part, name) of the folders that are names."""
+        return [(x, dec(x)) for x in self.list(prefix) if good_key(x)]
 
 
 def seqs(store, prefix):
     """The numbers of a chained series h/<~n>, c/<~seq>; they must be 1, 2, ..."""
-    names = store.list(prefix)
-    for x in names:
-        need(re.fullmatch('[0-9a-f]{16}', x), '%s/%s is not a number', prefix, x)
-    n = [int(inv(int(x, 16)), 16) for x in reversed(names)]
+    n = [int(inv(int(x, 16)), 16) for x in reversed(store.list(prefix, '[0-9a-f]{16}'))]
     need(n == list(range(1, len(n) + 1)), '%s/ does not hold 1, 2, ... without a gap', prefix)
     return n
 
@@ -225,7 +227,7 @@ class Vault:
         c.zero(56)
         c.end()
         need(owner is None or owner == self.owner, 'the vault has another owner key than the pinned one')
-        self.digests, prev = {}, Z32
+        self.digests, self.keys, prev = {}, {}, Z32
         for n in seqs(st, 'h'):
             prev = self.config(n, st.must('h/' + inv(n)), prev)
         need(self.digests, 'the vault has no config')
@@ -252,13 +254,18 @@ class Vault:
             label = c.raw(64).rstrip(b'\0')
             need(b'\0' not in label, '%s: a label is not padded with zeros', c.what)
             label.decode()
-            need(1 <= k[1] <= n and k[2] <= n and k[3] + k[4] <= H, '%s: a writer key is out of bounds', c.what)
+            need(1 <= k[1] <= n and k[2] <= n and k[3] + k[4] <= H and (k[2] or k[3:] == (0, 0)),
+                 '%s: a writer key is out of bounds', c.what)
             keys.append(k)
         heads = [(c.raw(32), c.u(8)) for _ in range(H)]
         signed(c, b'vaultfs:config:1', self.owner)
-        self.n, self.digests[n] = n, sha(obj)
+        self.n, self.digests[n], old = n, sha(obj), self.keys
         self.keys = {k[0]: (k[1], k[2], dict(heads[k[3]:k[3] + k[4]])) for k in keys}
         need(len(self.keys) == K, '%s has a writer key twice', c.what)
+        need(all(len(self.keys[k[0]][2]) == k[4] for k in keys), '%s has a VM twice in the heads of a key', c.what)
+        for k, (added, retired, h) in old.items():
+            new = self.keys.get(k, (0,))
+            need(new == (added, retired, h) if retired else new[0] == added, '%s lost or changed a writer key', c.what)
         return self.digests[n]
 
     def key_counts(self, what, key, vm, seq, n):
@@ -268,7 +275,7 @@ class Vault:
         need(not retired or seq <= heads.get(sha(vm), 0), '%s is by a key that was retired before', what)
 
     def vms(self):
-        return [n for n in (dec(x) for x in self.store.list('V')) if self.store.list('V/%s/c' % enc(n))]
+        return [n for x, n in self.store.names('V') if self.store.list('V/%s/c' % x, '[0-9a-f]{16}')]
 
 
 class Commit:
@@ -278,7 +285,8 @@ class Commit:
         self.what = what = 'commit %d of %s' % (seq, enc(vm))
         c = record(obj, b'VFcm', what)
         need(c.raw(16) == vault.id and c.u(8) == seq, '%s is of another vault or seq', what)
-        self.seq, self.prev, n = seq, c.raw(32), c.u(8)
+        self.seq, self.prev, self.config = seq, c.raw(32), c.u(8)
+        n = self.config
         need(c.raw(32) == vault.digests.get(n), '%s is under config %d, which is not the one there', what, n)
         self.kind = c.u(2)
         c.zero(2)
@@ -298,7 +306,7 @@ class Commit:
             last = r.last
         need(not self.table or self.table[-1].seq == seq, '%s does not hold the last page itself', what)
         need(points == sum(r.rows for r in self.table), '%s has a wrong count of points', what)
-        for off, ln in sorted((r.off, r.len) for r in self.table if r.seq == seq):
+        for off, ln in [(r.off, r.len) for r in self.table if r.seq == seq]:
             need(off == c.p, '%s: its inline pages have gaps', what)
             c.raw(ln)
         self.newest = c.raw(rlen)
@@ -406,6 +414,7 @@ class Point:
         self.adopted = rows[:adopted]
         self.disks = [Disk(c, rows, row.id) for _ in range(nd)]
         c.end()
+        need(bool(flags) == any(d.flags & 1 for d in self.disks), '%s and its disks have other flags', what)
         names = [d.name for d in self.disks]
         need(all(a < b for a, b in zip(names, names[1:])), '%s: its disks do not ascend by name', what)
         end = len(data)
@@ -428,7 +437,7 @@ class Point:
         c, r = self.part(obj, 0), []
         while c.p < len(c.b):
             r.append((c.raw(c.u(2)), c.raw(c.u(2))))
-        need(all(a[0] < b[0] for a, b in zip(r, r[1:])), '%s are not sorted', c.what)
+        need(all(a[0] < b[0] for a, b in zip([(b'',)] + r, r)), '%s are not sorted, or a key is empty', c.what)
         return {k.decode(): v.decode() for k, v in r}
 
     def escrow(self, obj):
@@ -647,7 +656,7 @@ class VM:
     def addenda(self):
         """Escrow addenda: point id -> [(disk or None, document)]."""
         out = collections.defaultdict(list)
-        for x in self.store.list(self.key + '/e'):
+        for x in self.store.list(self.key + '/e', GEN):
             g, c = ungen(x), record(self.store.must('%s/e/%s' % (self.key, x)), b'VFea', 'escrow addendum ' + x)
             need(c.raw(16) == self.vault.id and c.gen() == g, '%s is of another vault or generation', c.what)
             pid, _, vm, disk, key, n, ln = c.gen(), c.i64(), c.name(), c.name(True), c.raw(32), c.u(8), c.u(4)
@@ -666,16 +675,17 @@ class VM:
         for seq in self.commits:
             c = Commit(self.vault, self.name, seq)
             need(c.prev == prev, '%s does not follow the one before it', c.what)
+            need(not old or old.config <= c.config, '%s is under an older config than the one before it', c.what)
             known = set(old.table) if old else set()
             need(all(r.seq == seq or r in known for r in c.table), '%s: a page comes from nowhere', c.what)
             self.kind_rules(c, {r.id: r for r in old.rows} if old else {}, used)
             if c.kind == BACKUP:
                 self.born[c.body] = seq
             if c.kind == SWEEP:
-                sweep, intents[seq] = seq, True
+                sweep, intents[seq] = seq, c.gen
                 self.claims.update((k, seq) for k in self.list_of(c))
             if c.kind == SWEPT:
-                need(c.body[0] in intents, '%s ends no sweep intent', c.what)
+                need(intents.get(c.body[0]) not in (None, c.gen), '%s ends no sweep intent', c.what)
             if c.kind == RELOCATE:
                 need(c.body[2] == rel, '%s names another relocate before it', c.what)
                 self.list_of(c)
@@ -715,6 +725,7 @@ class VM:
             need(all(g in old for g in c.body), '%s names a point that is not there', c.what)
             for g, change in c.body.items():
                 if change is None:
+                    need(not old[g].flags & 1, '%s drops a point that is held', c.what)
                     del want[g]
                 else:
                     need((change[0] ^ old[g].flags) in (0, 1), '%s changes more than hold and expiry', c.what)
@@ -823,14 +834,12 @@ class VM:
     def segments(self, S, relgens):
         """All objects below d/: sizes; the trailers of segments."""
         self.segs, self.sizes, base = {}, collections.defaultdict(dict), self.key + '/d'
-        for dn in self.store.list(base):
-            disk = dec(dn)
-            for gs in self.store.list('%s/%s' % (base, dn)):
+        for dn, disk in self.store.names(base):
+            for gs in self.store.list('%s/%s' % (base, dn), GEN):
                 gen, last = ungen(gs), -1
                 for kind in ('m', 's'):
-                    for ns in self.store.list('%s/%s/%s/%s' % (base, dn, gs, kind)):
+                    for ns in self.store.list('%s/%s/%s/%s' % (base, dn, gs, kind), '0{8}[0-9a-f]{8}'):
                         key = '%s/%s/%s/%s/%s' % (base, dn, gs, kind, ns)
-                        need(re.fullmatch('0{8}[0-9a-f]{8}', ns), '%s is not numbered', key)
                         obj, n = self.store.must(key), int(ns, 16)
                         self.sizes[disk, gen][kind, n] = len(obj)
                         S['bytes_objects'] += len(obj)
@@ -876,7 +885,7 @@ class VM:
 
     def others(self, S, pts):
         """Sessions, lists; what no live point has."""
-        names = self.store.list(self.key + '/w')
+        names = self.store.list(self.key + '/w', GEN + '([.]end)?')
         for x in names:
             key = '%s/w/%s' % (self.key, x)
             g, obj = ungen(x[:-4] if x.endswith('.end') else x), self.store.must(key)
@@ -894,15 +903,14 @@ class VM:
                 ok = ok and 1 <= c.u(2) <= 6
                 a, w = c.u(2), c.u(4)
                 c.raw(32)
-                c.name(True)
+                c.name()
                 ok = ok and c.name() == self.name and not w
                 c.rows(a)
             c.end()
             need(ok, '%s is not the session that its key says', key)
-        for x in self.store.list(self.key + '/l'):
-            ungen(x)
+        for x in self.store.list(self.key + '/l', GEN):
             self.read_list(self.store.must('%s/l/%s' % (self.key, x)), '%s/l/%s' % (self.key, x))
-        S['leftover'] += sum(ungen(x) not in pts for x in self.store.list(self.key + '/p'))
+        S['leftover'] += sum(ungen(x) not in pts for x in self.store.list(self.key + '/p', GEN))
 
 
 def main(av):
