@@ -1,0 +1,1067 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Each request fetches what it is about from the tree and replies exactly once.
+ *
+ * Why a second read makes no request: files that are fixed (fs/tree.h) are opened
+ * with keep_cache, their attributes are valid for days, and the kernel is not asked to
+ * compare times (AUTO_INVAL_DATA), so that their pages stay. Files that are not fixed are read
+ * with direct_io, past the page cache: what a program reads is one text, as it was at
+ * open, whatever size the kernel believes it has.
+ *
+ * Sequential reads: the kernel reads ahead (FS_READ_AHEAD) in requests of up to
+ * 1 MiB, several at a time, and libfuse's threads verify them side by side.
+ */
+#include "fs/fuse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+
+#include "backend/base/err.h"
+#include "backend/base/log.h"
+#include "backend/base/parse.h"
+#include "fs/quiet.h"
+
+#define READ_MAX       ((size_t)1 << 20)
+#define LIST_MAX       ((size_t)1 << 20)
+#define XATTR_MAX      ((size_t)64 << 10)
+#define THREADS_IDLE   10
+#define THREADS_MAX    32
+#define BACKGROUND_MAX 64
+#define BLOCK_SIZE     (64 << 10)
+
+/* The kinds of request that are counted. */
+#define REQUESTS(X)                                                            \
+	X(lookup)                                                              \
+	X(forget)                                                              \
+	X(getattr)                                                             \
+	X(readlink)                                                            \
+	X(open)                                                                \
+	X(read)                                                                \
+	X(read_bytes)                                                          \
+	X(release)                                                             \
+	X(opendir)                                                             \
+	X(readdir)                                                             \
+	X(readdirplus)                                                         \
+	X(releasedir)                                                          \
+	X(lseek)                                                               \
+	X(statfs)                                                              \
+	X(getxattr)                                                            \
+	X(listxattr)                                                           \
+	X(access)                                                              \
+	X(refused)                                                             \
+	X(interrupted)                                                         \
+	X(failed)
+
+enum request {
+#define X(name) REQ_##name,
+	REQUESTS(X)
+#undef X
+		REQ_COUNT
+};
+
+static const char *const request_names[] = {
+#define X(name) #name,
+	REQUESTS(X)
+#undef X
+};
+
+struct fs {
+	struct tree *tree;
+	struct quiet *quiet;
+	struct fuse_session *se;
+	bool mounted, handling_signals;
+	char *mountpoint;
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+	void (*ready)(void *ctx);
+	void *ready_ctx;
+	bool have_buffers;
+	pthread_key_t buffers; /* of each thread: READ_MAX bytes */
+	atomic_uint_fast64_t counts[REQ_COUNT];
+};
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static void count(struct fs *fs, enum request what, uint64_t n)
+{
+	atomic_fetch_add_explicit(&fs->counts[what], n, memory_order_relaxed);
+}
+
+/* --- failures --- */
+
+/* What a program is told. Codes that have a meaning of ours, or would mislead,
+ * become EIO; the log has the sentence. */
+static int errno_for(int r)
+{
+	switch (-r) {
+	case EACCES:
+	case EINVAL:
+	case EISDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case ENODATA:
+	case ENOENT:
+	case ENOMEM:
+	case ENOTDIR:
+	case ENXIO:
+	case EOPNOTSUPP:
+	case EROFS:
+	case ERANGE:
+	case ESTALE:
+		return -r;
+	case ECANCELED:
+	case EINTR:
+		return EINTR;
+	default:
+		return EIO;
+	}
+}
+
+static void log_failure(struct fs *fs, fuse_ino_t ino, const char *text)
+{
+	char path[600];
+	uint64_t held_back;
+
+	if (!quiet_pass(fs->quiet, ino, text, monotonic_ns(), &held_back))
+		return;
+	tree_path(fs->tree, ino, path, sizeof(path));
+	if (held_back)
+		log_error("%s: %s (and %" PRIu64 " other messages held back)",
+			  path, text, held_back);
+	else
+		log_error("%s: %s", path, text);
+}
+
+/* Of a name or node: that it is not there is an answer, no failure. */
+static void reply_failed(fuse_req_t req, fuse_ino_t ino, int r)
+{
+	struct fs *fs = fs_of(req);
+	char text[ERR_MAX];
+
+	if (r == -ECANCELED || r == -EINTR) {
+		count(fs, REQ_interrupted, 1);
+	} else if (r != -ENOENT && r != -ENODATA && r != -ERANGE &&
+		   r != -ENAMETOOLONG) {
+		snprintf(text, sizeof(text), "%s", err_text(r));
+		count(fs, REQ_failed, 1);
+		log_failure(fs, ino, text);
+	}
+	fuse_reply_err(req, errno_for(r));
+}
+
+/* Of the content of what is there: nothing but EIO, since ENOENT (an object of the vault)
+ * or ENXIO (the vault itself) would be taken for something else. */
+static void reply_unreadable(fuse_req_t req, fuse_ino_t ino, int r)
+{
+	switch (-r) {
+	case ENOENT:
+	case ENXIO:
+	case ESTALE:
+	case EINVAL:
+	case ENODATA:
+	case ERANGE:
+	case ENAMETOOLONG: {
+		char text[ERR_MAX];
+
+		snprintf(text, sizeof(text), "%s", err_text(r));
+		r = fail(-EIO, "%s", text);
+	}
+	}
+	reply_failed(req, ino, r);
+}
+
+static void reply_refused(fuse_req_t req)
+{
+	count(fs_of(req), REQ_refused, 1);
+	fuse_reply_err(req, EROFS);
+}
+
+/* --- attributes --- */
+
+static double seconds(uint32_t ms)
+{
+	return ms / 1000.0;
+}
+
+static struct timespec timespec_of(int64_t ns)
+{
+	int64_t rest = ns % 1000000000;
+
+	if (rest < 0)
+		rest += 1000000000;
+	return (struct timespec){ .tv_sec = (ns - rest) / 1000000000,
+				  .tv_nsec = rest };
+}
+
+static mode_t mode_of(const struct fs *fs, enum entry_kind kind)
+{
+	switch (kind) {
+	case ENTRY_DIR:
+		return S_IFDIR | (0555 & ~fs->umask);
+	case ENTRY_FILE:
+		return S_IFREG | (0444 & ~fs->umask);
+	case ENTRY_LINK:
+		break;
+	}
+	return S_IFLNK | 0777;
+}
+
+static struct stat stat_of(const struct fs *fs, const struct tree_entry *e)
+{
+	struct timespec time = timespec_of(e->attr.mtime_ns);
+
+	return (struct stat){
+		.st_ino = e->ino,
+		.st_mode = mode_of(fs, e->attr.kind),
+		.st_nlink = e->attr.nlink ? e->attr.nlink : 1,
+		.st_uid = fs->uid,
+		.st_gid = fs->gid,
+		.st_size = (off_t)e->attr.size,
+		.st_blocks = (blkcnt_t)e->attr.blocks,
+		.st_blksize = BLOCK_SIZE,
+		.st_atim = time,
+		.st_mtim = time,
+		.st_ctim = time,
+	};
+}
+
+static struct fuse_entry_param param_of(const struct fs *fs,
+					const struct tree_entry *e)
+{
+	return (struct fuse_entry_param){
+		.ino = e->id,
+		.attr = stat_of(fs, e),
+		.attr_timeout = seconds(e->attr.valid_ms),
+		.entry_timeout = seconds(e->attr.valid_ms),
+	};
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param p;
+	struct tree_entry e;
+	int r;
+
+	count(fs, REQ_lookup, 1);
+	r = tree_lookup(fs->tree, parent, name, &e);
+	if (r) {
+		reply_failed(req, parent, r);
+		return;
+	}
+	p = param_of(fs, &e);
+	/* The kernel did not hear of it, so it will not forget it. */
+	if (fuse_reply_entry(req, &p))
+		tree_forget(fs->tree, e.id, 1);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	struct fs *fs = fs_of(req);
+
+	count(fs, REQ_forget, 1);
+	tree_forget(fs->tree, ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t n,
+			    struct fuse_forget_data *forgets)
+{
+	struct fs *fs = fs_of(req);
+
+	count(fs, REQ_forget, n);
+	for (size_t i = 0; i < n; i++)
+		tree_forget(fs->tree, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct tree_entry e;
+	struct stat st;
+	int r;
+
+	count(fs, REQ_getattr, 1);
+	r = tree_attr(fs->tree, ino, &e);
+	if (r) {
+		reply_failed(req, ino, r);
+		return;
+	}
+	st = stat_of(fs, &e);
+	fuse_reply_attr(req, &st, seconds(e.attr.valid_ms));
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs *fs = fs_of(req);
+	char target[4096];
+	int r;
+
+	count(fs, REQ_readlink, 1);
+	r = tree_readlink(fs->tree, ino, target, sizeof(target));
+	if (r)
+		reply_failed(req, ino, r);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	count(fs_of(req), REQ_access, 1);
+	fuse_reply_err(req, mask & W_OK ? EROFS : 0);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st = {
+		.f_bsize = BLOCK_SIZE,
+		.f_frsize = 512,
+		.f_flag = ST_RDONLY,
+		.f_namemax = TREE_NAME_MAX,
+	};
+
+	count(fs_of(req), REQ_statfs, 1);
+	fuse_reply_statfs(req, &st);
+}
+
+/* --- directories --- */
+
+static struct tree_dir *dir_of(const struct fuse_file_info *fi)
+{
+	return (struct tree_dir *)(uintptr_t)fi->fh;
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct tree_dir *d;
+	int r;
+
+	count(fs, REQ_opendir, 1);
+	r = tree_dir_open(fs->tree, ino, &d);
+	if (r) {
+		reply_failed(req, ino, r);
+		return;
+	}
+	fi->fh = (uintptr_t)d;
+	fi->cache_readdir = fi->keep_cache = tree_dir_fixed(d);
+	if (fuse_reply_open(req, fi))
+		tree_dir_close(d);
+}
+
+/* A reply to readdir as it grows. */
+struct listing {
+	fuse_req_t req;
+	struct tree_dir *dir;
+	bool plus;
+	char *buf;
+	size_t size, used;
+	int error;
+};
+
+static int list_plain(struct listing *l, const char *name,
+		      const struct tree_entry *e, uint64_t cookie)
+{
+	struct stat st = stat_of(fs_of(l->req), e);
+	size_t n;
+
+	n = fuse_add_direntry(l->req, l->buf + l->used, l->size - l->used, name,
+			      &st, (off_t)cookie);
+	if (n > l->size - l->used)
+		return 1;
+	l->used += n;
+	return 0;
+}
+
+/* "." and ".." are no lookups: their number is 0. */
+static int list_plus(struct listing *l, const char *name,
+		     const struct tree_entry *e, uint64_t cookie)
+{
+	struct fs *fs = fs_of(l->req);
+	struct tree_entry known = *e;
+	struct fuse_entry_param p;
+	int r;
+
+	if (fuse_add_direntry_plus(l->req, NULL, 0, name, NULL, 0) >
+	    l->size - l->used)
+		return 1;
+	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+		r = tree_dir_adopt(l->dir, name, &known);
+		if (r == -ENOENT)
+			return 0;
+		if (r) {
+			l->error = r;
+			return 1;
+		}
+	}
+	p = param_of(fs, &known);
+	l->used += fuse_add_direntry_plus(l->req, l->buf + l->used,
+					  l->size - l->used, name, &p,
+					  (off_t)cookie);
+	return 0;
+}
+
+static int list_one(void *ctx, const char *name, const struct tree_entry *e,
+		    uint64_t cookie)
+{
+	struct listing *l = ctx;
+
+	return l->plus ? list_plus(l, name, e, cookie) :
+			 list_plain(l, name, e, cookie);
+}
+
+static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi, bool plus)
+{
+	size_t room = min_u64(size, LIST_MAX);
+	DROP(mem) char *buf = malloc(room ? room : 1);
+	struct listing l = {
+		.req = req,
+		.dir = dir_of(fi),
+		.plus = plus,
+		.buf = buf,
+		.size = room,
+	};
+	int r;
+
+	if (!buf) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	r = tree_dir_list(l.dir, (uint64_t)off, list_one, &l);
+	if (!r)
+		r = l.error;
+	/* What was collected is delivered; the failure comes with the next call. */
+	if (r && !l.used)
+		reply_failed(req, ino, r);
+	else
+		fuse_reply_buf(req, buf, l.used);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	count(fs_of(req), REQ_readdir, 1);
+	list_reply(req, ino, size, off, fi, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size,
+			   off_t off, struct fuse_file_info *fi)
+{
+	count(fs_of(req), REQ_readdirplus, 1);
+	list_reply(req, ino, size, off, fi, true);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino,
+			  struct fuse_file_info *fi)
+{
+	count(fs_of(req), REQ_releasedir, 1);
+	tree_dir_close(dir_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+/* --- files --- */
+
+static struct tree_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct tree_file *)(uintptr_t)fi->fh;
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct tree_file *f;
+	int r;
+
+	count(fs, REQ_open, 1);
+	if ((fi->flags & O_ACCMODE) != O_RDONLY ||
+	    fi->flags & (O_TRUNC | O_APPEND)) {
+		reply_refused(req);
+		return;
+	}
+	if (fuse_req_interrupted(req)) {
+		reply_failed(req, ino, -EINTR);
+		return;
+	}
+	r = tree_file_open(fs->tree, ino, &f);
+	if (r == -ESTALE) {
+		/* Makes the kernel look the path up again. */
+		reply_failed(req, ino, r);
+		return;
+	}
+	if (r) {
+		reply_unreadable(req, ino, r);
+		return;
+	}
+	fi->fh = (uintptr_t)f;
+	fi->keep_cache = tree_file_fixed(f);
+	fi->direct_io = !tree_file_fixed(f);
+	if (fuse_reply_open(req, fi))
+		tree_file_close(f);
+}
+
+/* The thread's own, for as long as it lives. */
+static void *read_buffer(struct fs *fs)
+{
+	void *buf = pthread_getspecific(fs->buffers);
+
+	if (buf)
+		return buf;
+	buf = aligned_alloc(4096, READ_MAX);
+	if (buf && pthread_setspecific(fs->buffers, buf)) {
+		free(buf);
+		return NULL;
+	}
+	return buf;
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct source *src = tree_file_source(file_of(fi));
+	uint64_t end = source_size(src), from = (uint64_t)off;
+	size_t n = from < end ? min_u64(size, end - from) : 0;
+	void *buf = read_buffer(fs);
+	int r;
+
+	count(fs, REQ_read, 1);
+	if (fuse_req_interrupted(req)) {
+		reply_failed(req, ino, -EINTR);
+		return;
+	}
+	if (!buf) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	/* The mount says max_read; a short reply would be taken for the end. */
+	if (n > READ_MAX) {
+		reply_failed(req, ino,
+			     fail(-EINVAL, "a read of %zu bytes at once", n));
+		return;
+	}
+	r = source_read(src, buf, n, from);
+	if (r) {
+		reply_unreadable(req, ino, r);
+		return;
+	}
+	count(fs, REQ_read_bytes, n);
+	fuse_reply_buf(req, buf, n);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	count(fs_of(req), REQ_release, 1);
+	tree_file_close(file_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+/* The first byte at or after off that is data, or hole; the end counts as a hole. 1 when
+ * there is no more data. */
+static int seek(fuse_req_t req, struct source *src, uint64_t off, bool hole,
+		uint64_t *ret)
+{
+	uint64_t end = source_size(src);
+	struct extent e;
+	int r;
+
+	while (off < end) {
+		if (fuse_req_interrupted(req))
+			return -EINTR;
+		r = source_extent(src, off, end - off, &e);
+		if (r)
+			return r;
+		if (e.hole == hole)
+			break;
+		off += e.length;
+	}
+	if (off >= end && !hole)
+		return 1;
+	*ret = off;
+	return 0;
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		     struct fuse_file_info *fi)
+{
+	struct source *src = tree_file_source(file_of(fi));
+	uint64_t at = 0;
+	int r;
+
+	count(fs_of(req), REQ_lseek, 1);
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (off < 0 || (uint64_t)off >= source_size(src)) {
+		fuse_reply_err(req, ENXIO);
+		return;
+	}
+	r = seek(req, src, (uint64_t)off, whence == SEEK_HOLE, &at);
+	if (r > 0)
+		fuse_reply_err(req, ENXIO);
+	else if (r)
+		reply_unreadable(req, ino, r);
+	else
+		fuse_reply_lseek(req, (off_t)at);
+}
+
+/* --- extended attributes --- */
+
+static void stats_text(struct fs *fs, struct buf *out)
+{
+	for (size_t i = 0; i < REQ_COUNT; i++)
+		buf_printf(out, "%s\"%s\": %" PRIu64, i ? ", " : "{",
+			   request_names[i],
+			   (uint64_t)atomic_load(&fs->counts[i]));
+	buf_printf(out, ", \"nodes\": %zu}", tree_count(fs->tree));
+}
+
+static void reply_xattr(fuse_req_t req, fuse_ino_t ino, int r,
+			const struct buf *b, size_t size)
+{
+	if (r)
+		reply_failed(req, ino, r);
+	else if (!size)
+		fuse_reply_xattr(req, b->len);
+	else if (b->len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, (const char *)b->data, b->len);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			size_t size)
+{
+	struct fs *fs = fs_of(req);
+	DROP(buf) struct buf b = BUF_INIT(XATTR_MAX);
+	int r;
+
+	count(fs, REQ_getxattr, 1);
+	/* Nothing but our own: no labels, no access lists, no capabilities. */
+	if (strncmp(name, "user.vaultfs.", 13) != 0) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	if (ino == TREE_ROOT && strcmp(name, FS_XATTR_STATS) == 0) {
+		stats_text(fs, &b);
+		r = buf_check(&b, "statistics");
+	} else {
+		r = tree_xattr(fs->tree, ino, name, &b);
+	}
+	reply_xattr(req, ino, r, &b, size);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct fs *fs = fs_of(req);
+	DROP(buf) struct buf b = BUF_INIT(XATTR_MAX);
+	int r;
+
+	count(fs, REQ_listxattr, 1);
+	r = tree_xattr(fs->tree, ino, NULL, &b);
+	reply_xattr(req, ino, r, &b, size);
+}
+
+/* --- what would write; the kernel refuses most of it before it gets here --- */
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
+		       int to_set, struct fuse_file_info *fi)
+{
+	reply_refused(req);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
+		     mode_t mode, dev_t rdev)
+{
+	reply_refused(req);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
+		     mode_t mode)
+{
+	reply_refused(req);
+}
+
+static void op_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_refused(req);
+}
+
+static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
+		       const char *name)
+{
+	reply_refused(req);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+		      fuse_ino_t newparent, const char *newname,
+		      unsigned int flags)
+{
+	reply_refused(req);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
+		    const char *newname)
+{
+	reply_refused(req);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+		      mode_t mode, struct fuse_file_info *fi)
+{
+	reply_refused(req);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
+		     size_t size, off_t off, struct fuse_file_info *fi)
+{
+	reply_refused(req);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			const char *value, size_t size, int flags)
+{
+	reply_refused(req);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	reply_refused(req);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
+			 off_t length, struct fuse_file_info *fi)
+{
+	reply_refused(req);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
+			       struct fuse_file_info *fi_in, fuse_ino_t out,
+			       off_t off_out, struct fuse_file_info *fi_out,
+			       size_t len, int flags)
+{
+	reply_refused(req);
+}
+
+/* --- the session --- */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+
+	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ |
+				       FUSE_CAP_ASYNC_DIO |
+				       FUSE_CAP_READDIRPLUS |
+				       FUSE_CAP_READDIRPLUS_AUTO |
+				       FUSE_CAP_PARALLEL_DIROPS);
+	conn->max_read = READ_MAX;
+	/* The kernel takes the smaller of this and what the device is set to. */
+	conn->max_readahead = FS_READ_AHEAD;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	if (fs->ready)
+		fs->ready(fs->ready_ctx);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.readlink = op_readlink,
+	.access = op_access,
+	.statfs = op_statfs,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_releasedir,
+	.open = op_open,
+	.read = op_read,
+	.release = op_release,
+	.lseek = op_lseek,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.setattr = op_setattr,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_remove,
+	.rmdir = op_remove,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.create = op_create,
+	.write = op_write,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
+	.fallocate = op_fallocate,
+	.copy_file_range = op_copy_file_range,
+};
+
+/* --- mounting --- */
+
+/* libfuse says things through a function without a context: what it said last in
+ * this thread while mounting, and the log otherwise. */
+static _Thread_local char *said;
+#define SAID_SIZE 400
+
+static void hear(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[SAID_SIZE];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = '\0';
+	if (said) {
+		if (!*said)
+			snprintf(said, SAID_SIZE, "%s", text);
+	} else if (level <= FUSE_LOG_ERR) {
+		log_error("%s", text);
+	} else if (level <= FUSE_LOG_INFO) {
+		log_info("%s", text);
+	} else {
+		log_debug("%s", text);
+	}
+}
+
+/* fusermount3 is another program, and says things on standard error. */
+struct hush {
+	int was; /* standard error */
+	int file;
+};
+
+static struct hush hush_begin(void)
+{
+	struct hush h = { .was = -1, .file = -1 };
+
+	h.file = memfd_create("stderr", MFD_CLOEXEC);
+	if (h.file < 0)
+		return h;
+	h.was = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	dup2(h.file, STDERR_FILENO);
+	return h;
+}
+
+/* The first line of what was said, if anything. */
+static void hush_end(struct hush *h, char *text, size_t size)
+{
+	ssize_t n;
+
+	if (h->file < 0)
+		return;
+	if (h->was >= 0) {
+		dup2(h->was, STDERR_FILENO);
+		close(h->was);
+	} else {
+		close(STDERR_FILENO);
+	}
+	n = pread(h->file, text, size - 1, 0);
+	if (n > 0) {
+		text[n] = '\0';
+		text[strcspn(text, "\n")] = '\0';
+	}
+	close(h->file);
+}
+
+static const char *without_prefix(const char *text)
+{
+	static const char *const prefixes[] = { "fuse: ", "fusermount3: ",
+						"fusermount: " };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		size_t n = strlen(prefixes[i]);
+
+		if (strncmp(text, prefixes[i], n) == 0)
+			return text + n;
+	}
+	return text;
+}
+
+static int mount_quietly(struct fs *fs)
+{
+	char heard[SAID_SIZE] = "", other[SAID_SIZE] = "";
+	struct hush h = hush_begin();
+	int r;
+
+	said = heard;
+	r = fuse_session_mount(fs->se, fs->mountpoint);
+	said = NULL;
+	hush_end(&h, other, sizeof(other));
+	if (r == 0) {
+		fs->mounted = true;
+		return 0;
+	}
+	if (!*other && !*heard)
+		return fail(-EIO, "%s: cannot mount", fs->mountpoint);
+	return fail(-EIO, "%s: cannot mount: %s", fs->mountpoint,
+		    without_prefix(*other ? other : heard));
+}
+
+/* Only root may; without it reads are in smaller steps. Asked of the kernel alone: the
+ * mount does not answer yet. */
+static void raise_read_ahead(struct fs *fs)
+{
+	char path[80];
+	struct statx st;
+	FILE *f;
+
+	if (statx(AT_FDCWD, fs->mountpoint,
+		  AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st)) {
+		log_debug("%s: statx: %s", fs->mountpoint, strerror(errno));
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
+		 st.stx_dev_major, st.stx_dev_minor);
+	f = fopen(path, "we");
+	if (!f) {
+		log_debug("%s: %s: reads ahead stay small", path,
+			  strerror(errno));
+		return;
+	}
+	fprintf(f, "%zu\n", FS_READ_AHEAD >> 10);
+	if (fclose(f))
+		log_debug("%s: %s: reads ahead stay small", path,
+			  strerror(errno));
+}
+
+static int session_args(const struct fs_options *o, struct fuse_args *args)
+{
+	DROP(mem) char *opts = NULL;
+	char max_read[40];
+
+	snprintf(max_read, sizeof(max_read), "max_read=%zu", READ_MAX);
+	if (fuse_opt_add_opt(&opts, "ro") ||
+	    fuse_opt_add_opt(&opts, "default_permissions") ||
+	    fuse_opt_add_opt(&opts, "subtype=vaultfs") ||
+	    fuse_opt_add_opt(&opts, max_read))
+		return fail(-ENOMEM, "out of memory");
+	if (o->extra && *o->extra && fuse_opt_add_opt(&opts, o->extra))
+		return fail(-ENOMEM, "out of memory");
+	if (o->source) {
+		DROP(mem) char *name = NULL;
+
+		if (asprintf(&name, "fsname=%s", o->source) < 0) {
+			name = NULL;
+			return fail(-ENOMEM, "out of memory");
+		}
+		if (fuse_opt_add_opt_escaped(&opts, name))
+			return fail(-ENOMEM, "out of memory");
+	}
+	if (fuse_opt_add_arg(args, "vaultfs") ||
+	    fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, opts) ||
+	    (o->debug && fuse_opt_add_arg(args, "-d")))
+		return fail(-ENOMEM, "out of memory");
+	return 0;
+}
+
+static int session_new(struct fs *fs, const struct fs_options *o)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char heard[SAID_SIZE] = "";
+	int r = session_args(o, &args);
+
+	if (!r) {
+		said = heard;
+		fs->se = fuse_session_new(&args, &ops, sizeof(ops), fs);
+		said = NULL;
+		if (!fs->se)
+			r = fail(-EINVAL, "cannot mount: %s",
+				 *heard ? without_prefix(heard) :
+					  "libfuse gives no reason");
+	}
+	fuse_opt_free_args(&args);
+	return r;
+}
+
+int fs_mount(struct tree *t, const struct fs_options *o, struct fs **ret)
+{
+	DROP(fs) struct fs *fs = calloc(1, sizeof(*fs));
+	int r;
+
+	if (!fs)
+		return fail(-ENOMEM, "out of memory");
+	fs->tree = t;
+	fs->uid = o->uid;
+	fs->gid = o->gid;
+	fs->umask = o->umask;
+	fs->ready = o->ready;
+	fs->ready_ctx = o->ready_ctx;
+	fs->mountpoint = strdup(o->mountpoint);
+	if (!fs->mountpoint)
+		return fail(-ENOMEM, "out of memory");
+	r = quiet_new(&fs->quiet);
+	if (r)
+		return r;
+	r = pthread_key_create(&fs->buffers, free);
+	if (r)
+		return fail_errno(r, "pthread_key_create");
+	fs->have_buffers = true;
+	fuse_set_log_func(hear);
+	r = session_new(fs, o);
+	if (r)
+		return r;
+	/* Before the mount: a signal in between would leave it behind. */
+	if (fuse_set_signal_handlers(fs->se))
+		return fail(-EIO, "cannot set signal handlers");
+	fs->handling_signals = true;
+	r = mount_quietly(fs);
+	if (r)
+		return r;
+	raise_read_ahead(fs);
+	*ret = take(fs);
+	return 0;
+}
+
+int fs_run(struct fs *fs)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int r;
+
+	if (!config)
+		return fail(-ENOMEM, "out of memory");
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	fuse_loop_cfg_set_idle_threads(config, THREADS_IDLE);
+	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+	r = fuse_session_loop_mt(fs->se, config);
+	fuse_loop_cfg_destroy(config);
+	/* A positive number is a signal that ended it. */
+	if (r < 0)
+		return fail_errno(-r, "%s: reading from /dev/fuse",
+				  fs->mountpoint);
+	return 0;
+}
+
+void fs_close(struct fs *fs)
+{
+	if (!fs)
+		return;
+	if (fs->handling_signals)
+		fuse_remove_signal_handlers(fs->se);
+	if (fs->mounted)
+		fuse_session_unmount(fs->se);
+	if (fs->se)
+		fuse_session_destroy(fs->se);
+	if (fs->have_buffers)
+		pthread_key_delete(fs->buffers);
+	quiet_free(fs->quiet);
+	free(fs->mountpoint);
+	free(fs);
+}
