@@ -275,33 +275,50 @@ static int not_found(const char *vm, const char *text)
 		    vm, text);
 }
 
+/* Whether there may be more behind a page, and from when on to ask for it. */
+static bool page_goes_on(const struct point_page *p, int64_t *from)
+{
+	int64_t last;
+
+	if (!p->more || !p->count)
+		return false;
+	last = p->rows[p->count - 1].time_ns;
+	*from = p->next_ns > last ? p->next_ns : last + 1;
+	return true;
+}
+
 /* NAME~HEX, as the mount writes points of one second. */
 static int find_tilde(struct catalog *c, const char *vault, const char *vm,
 		      const char *text, const char *tilde,
 		      struct point_row *out)
 {
-	DROP(point_page) struct point_page p = { 0 };
 	char name[TIME_TEXT_SIZE];
-	int64_t from;
-	int r;
+	int64_t from, upto;
+	bool more = true;
 
 	snprintf(name, sizeof(name), "%.*s", (int)(tilde - text), text);
 	if (parse_time(name, &from))
 		return not_found(vm, text);
-	r = catalog_points(c, vault, vm, from, 4096, &p);
-	if (r)
-		return r;
-	for (size_t i = 0; i < p.count; i++) {
-		char row_name[TIME_TEXT_SIZE], hex[5];
+	upto = from + 1000000000;
+	while (more && from < upto) {
+		DROP(point_page) struct point_page p = { 0 };
+		int r = catalog_points(c, vault, vm, from, 1024, &p);
 
-		if (p.rows[i].time_ns >= from + 1000000000)
-			break;
-		time_name(p.rows[i].time_ns, row_name);
-		point_id_tag(&p.rows[i].id, hex);
-		if (strcmp(row_name, name) == 0 && strcmp(hex, tilde + 1) == 0) {
-			*out = p.rows[i];
-			return 0;
+		if (r)
+			return r;
+		for (size_t i = 0; i < p.count; i++) {
+			const struct point_row *row = &p.rows[i];
+			char row_name[TIME_TEXT_SIZE], hex[5];
+
+			time_name(row->time_ns, row_name);
+			point_id_tag(&row->id, hex);
+			if (row->time_ns < upto && strcmp(row_name, name) == 0 &&
+			    strcmp(hex, tilde + 1) == 0) {
+				*out = *row;
+				return 0;
+			}
 		}
+		more = page_goes_on(&p, &from);
 	}
 	return not_found(vm, text);
 }
@@ -317,19 +334,18 @@ static int scan(struct catalog *c, const char *vault, const char *vm,
 		from = t;
 		upto = t + 1000000000;
 	}
-	while (more) {
+	while (more && from < upto) {
 		DROP(point_page) struct point_page p = { 0 };
 		int r = catalog_points(c, vault, vm, from, 1024, &p);
 
 		if (r)
 			return r;
-		more = p.more && p.count;
+		more = page_goes_on(&p, &from);
 		for (size_t i = 0; i < p.count; i++) {
 			struct point_row *row = &p.rows[i];
 
 			if (row->time_ns >= upto)
 				return 0;
-			from = row->time_ns + 1;
 			if (!row_matches(f, row, whole))
 				continue;
 			f->found = *row;

@@ -74,6 +74,9 @@ struct point_page {
 	struct point_row *rows; /* ascending in time */
 	size_t count;
 	bool more;
+	/* With more: no point lies between the last row and this time; one that is
+	 * not after the last row says nothing. */
+	int64_t next_ns;
 };
 void point_page_release(struct point_page *p);
 
@@ -166,7 +169,8 @@ int catalog_vaults(struct catalog *c, const char *after, size_t max,
 		   struct name_page *out) MUST_USE;
 int catalog_vms(struct catalog *c, const char *vault, const char *after,
 		size_t max, struct name_page *out) MUST_USE;
-/* Points with time >= from_ns, ascending. -ENOENT: no such VM. */
+/* Points with time >= from_ns, ascending; a page may be short, but not empty while there
+ * are more. -ENOENT: no such VM. */
 int catalog_points(struct catalog *c, const char *vault, const char *vm,
 		   int64_t from_ns, size_t max, struct point_page *out) MUST_USE;
 /* The greatest in time; -ENOENT if there is none. */

@@ -61,47 +61,42 @@ static int vc_vms(struct catalog *c, const char *vault, const char *after,
 	return r ? r : vault_vms(self(c)->v, after, max, out);
 }
 
-/* Index pages from the first that may have from_ns on, until max rows are there. */
+/* What one page of the index has from from_ns on: one request at most. */
 static int vc_points(struct catalog *c, const char *vault, const char *vm,
 		     int64_t from_ns, size_t max, struct point_page *out)
 {
 	DROP(vm_head) struct vm_head *h = NULL;
-	DROP(mem) struct point_row *page = NULL;
 	DROP(mem) struct point_row *rows = NULL;
-	size_t have = 0;
-	bool more = false;
+	size_t page = 0, n, first = 0;
 	int r = head_of(self(c), vault, vm, &h);
 
 	if (r)
 		return r;
-	page = calloc(VF_INDEX_ROWS, sizeof(*page));
-	rows = calloc(min_u64(max, h->c.npoints) + 1, sizeof(*rows));
-	if (!page || !rows)
+	while (page < h->c.npages && h->c.pages[page].last_ns < from_ns)
+		page++;
+	if (!max || page == h->c.npages)
+		return 0;
+	rows = calloc(VF_INDEX_ROWS, sizeof(*rows));
+	if (!rows)
 		return fail(-ENOMEM, "no memory for a list of points");
-	for (size_t i = 0; i < h->c.npages && !more; i++) {
-		size_t n;
-
-		if (h->c.pages[i].last_ns < from_ns)
-			continue;
-		if (have == max) {
-			more = true;
-			break;
-		}
-		r = vault_index_page(self(c)->v, h, i, page, &n);
-		if (r)
-			return r;
-		for (size_t k = 0; k < n && !more; k++) {
-			if (page[k].time_ns < from_ns)
-				continue;
-			if (have == max)
-				more = true;
-			else
-				rows[have++] = page[k];
-		}
+	r = vault_index_page(self(c)->v, h, page, rows, &n);
+	if (r)
+		return r;
+	/* The last row is not before from_ns. */
+	while (rows[first].time_ns < from_ns)
+		first++;
+	n -= first;
+	memmove(rows, rows + first, n * sizeof(*rows));
+	if (n > max) {
+		out->more = true;
+		out->next_ns = rows[max].time_ns;
+		n = max;
+	} else if (page + 1 < h->c.npages) {
+		out->more = true;
+		out->next_ns = h->c.pages[page + 1].first_ns;
 	}
 	out->rows = take(rows);
-	out->count = have;
-	out->more = more;
+	out->count = n;
 	return 0;
 }
 
