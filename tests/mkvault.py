@@ -4,7 +4,8 @@
 
 mkvault.py DIR          makes the vault in DIR (which must not be there); prints as JSON what a reader must see
 mkvault.py --vectors    prints known-answer vectors as JSON
-mkvault.py --pack DIR   makes DIR/golden-1.tar.xz, DIR/golden-1.json and DIR/vectors-1.json
+mkvault.py --pack DIR   makes golden-1.tar.xz, small-1.tar.xz, what a reader must see of them as .json, and
+                        vectors-1.json in DIR
 
 Seeds, nonces and times are fixed: the same libzstd makes the same bytes."""
 import bisect, hashlib, json, os, shutil, struct, subprocess, sys, tempfile
@@ -534,6 +535,43 @@ def golden(root):
                     for m in v.vms.values()}}
 
 
+def small(root):
+    """Little of everything, for tests that damage each byte of it."""
+    v = Vault(root)
+    v.config(add=(Key(b'writer a'), b'host-a'))
+    a, b = VM(v, b'a b'), VM(v, b'b')
+    b.backup(T0, {b'only': (700, 20, {0: text('only', 700)})})
+    d = {1025: text('far'), 1030: noise('short', 2000) + bytes(F - 2000), 1055: noise('tail', 321)}
+    e = {0: text('e 0'), 2: text('e 2'), 3: noise('e', 300)}
+    disks = lambda: {b'd': (1055 * F + 321, 18, dict(d)), b'e': (3 * F + 300, 18, dict(e))}
+    p1 = a.backup(T0 + SEC, {**disks(), b'zero': (5, 20, {})}, labels={'k': 'v', 'os': 'x'}, escrow=[(None, {'k': 1})], seg=2)
+    a.addendum(p1, None, {'n': 1})
+    e.update({1: text('e 1'), 2: text('e 2 new')})
+    d.update({1025: text('far new')})
+    p2 = a.backup(T0 + 2 * SEC, disks(), base=p1, labels={'n': '2'}, deadmax=1)
+    v.config(add=(Key(b'writer b'), b'host-b'), retire=v.keys[0])
+    a.addendum(p2, b'e', {'n': 2})
+    x = a.gen()
+    a.session(x, 1, p2)
+    adopted = a.orphan(x, b'e', {0: text('e 0 adopted'), 1: text('in vain')})
+    e.update({0: text('e 0 adopted')})
+    g = a.gen()
+    a.session(g, 1, p2, [x], end=(1, a.seq + 1))
+    a.end(x, 4, 0)
+    p3 = a.backup(T0 + 3 * SEC, disks(), base=p2, adopted=[adopted], gen=g)
+    a.hold({p2: (1, 0)})
+    a.prune(p1)
+    a.sweep([p1], swept=False)
+    a.relocate(b'e', lambda g, k, n: g in (p1, p2))
+    a.sweep([])
+    a.relocate(b'e', lambda g, k, n: g not in (p1, p2, p3, x))
+    e.update({1: text('e 1 again')})
+    a.backup(T0 + 4 * SEC, disks(), base=p3)
+    return {'vault': VAULT.hex(), 'owner': v.owner.pub.hex(), 'config': v.n,
+            'vms': {m.name.decode(): {'key': enc(m.name), 'head': m.seq, 'pages': len(m.index), 'points': m.expect()}
+                    for m in v.vms.values()}}
+
+
 def vectors():
     k, names = Key(b'owner'), ['größe 1', '.hidden', 'a.b_c-D9', 'x y%z', 'ü' * 33, '...', 'a/b', '.', '..', '', 'a\nb',
                               'ü' * 34, 'x' * 200, 'x' * 201, 'a\x7f']
@@ -583,13 +621,16 @@ def main(av):
     elif len(av) == 2 and av[0] == '--pack':
         tmp = tempfile.mkdtemp()
         try:
-            for name, data in ('golden-1', golden(tmp + '/golden-1')), ('vectors-1', vectors()):
+            for name, data in ('golden-1', golden(tmp + '/golden-1')), ('small-1', small(tmp + '/small-1')), \
+                    ('vectors-1', vectors()):
                 with open('%s/%s.json' % (av[1], name), 'w', encoding='utf-8') as f:
                     f.write(dump(data))
-            tar = subprocess.run(['tar', '-C', tmp, '--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner',
-                                  '--mode=u=rwX,go=rX', '--format=ustar', '-cf', '-', 'golden-1'], check=True, stdout=-1).stdout
-            with open(av[1] + '/golden-1.tar.xz', 'wb') as f:
-                f.write(subprocess.run(['xz', '-9e', '-T1'], input=tar, check=True, stdout=-1).stdout)
+            for name in 'golden-1', 'small-1':
+                tar = subprocess.run(['tar', '-C', tmp, '--sort=name', '--mtime=@0', '--owner=0', '--group=0',
+                                      '--numeric-owner', '--mode=u=rwX,go=rX', '--format=ustar', '-cf', '-', name],
+                                     check=True, stdout=-1).stdout
+                with open('%s/%s.tar.xz' % (av[1], name), 'wb') as f:
+                    f.write(subprocess.run(['xz', '-9e', '-T1'], input=tar, check=True, stdout=-1).stdout)
         finally:
             shutil.rmtree(tmp)
     elif len(av) == 1 and not av[0].startswith('-'):
