@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
 #include <zstd.h>
 
 #include "backend/base/err.h"
 
 #define LEVEL 1
+#define WINDOW_MAX (128u << 10)
 
 /* One pair of contexts a thread, made when first used, freed when it ends. */
 struct contexts {
@@ -68,6 +71,24 @@ size_t codec_pack(const void *plain, size_t n, void *out)
 	return ZSTD_isError(r) ? 0 : r;
 }
 
+/*
+ * The header of a zstd frame (RFC 8878, 3.1.1.1): of this magic, not skippable nor of an
+ * older zstd, with no dictionary, and a window that any reader can afford.
+ */
+static bool header_ok(const uint8_t *p, size_t len)
+{
+	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+	uint64_t window;
+
+	if (len < 6 || memcmp(p, magic, sizeof(magic)) != 0 || (p[4] & 3))
+		return false;
+	if (p[4] & 0x20) /* single segment: the window is the content */
+		return true;
+	window = UINT64_C(1) << (10 + (p[5] >> 3));
+	window += (window >> 3) * (p[5] & 7);
+	return window <= WINDOW_MAX;
+}
+
 int codec_unpack(const void *stored, size_t len, void *plain, size_t n)
 {
 	struct contexts *x = my_contexts();
@@ -77,7 +98,7 @@ int codec_unpack(const void *stored, size_t len, void *plain, size_t n)
 		return fail(-ENOMEM, "no memory to decompress");
 	/* One frame only: what follows it would else be decoded too. */
 	r = ZSTD_findFrameCompressedSize(stored, len);
-	if (ZSTD_isError(r) || r != len)
+	if (ZSTD_isError(r) || r != len || !header_ok(stored, len))
 		return fail(-EPROTO, "stored bytes are no single zstd frame");
 	r = ZSTD_decompressDCtx(x->d, plain, n, stored, len);
 	if (ZSTD_isError(r))
