@@ -7,7 +7,6 @@
  */
 #include "backend/vault/format_impl.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -400,6 +399,16 @@ static const char *unknown_name(const struct vf_config *c, uint8_t class,
 	return room;
 }
 
+/* Among the first n writer keys; NULL if it is not there. */
+static const struct vf_key *find_key(const struct vf_config *c, size_t n,
+				     const struct sign_public *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(c->keys[i].key.b, key->b, sizeof(key->b)) == 0)
+			return &c->keys[i];
+	return NULL;
+}
+
 static int config_tables(struct rd *r, struct vf_config *c)
 {
 	int e;
@@ -427,8 +436,12 @@ static int config_tables(struct rd *r, struct vf_config *c)
 		if (e)
 			return e;
 		if (k->first_head > c->nheads ||
-		    k->nheads > c->nheads - k->first_head)
+		    k->nheads > c->nheads - k->first_head ||
+		    (!k->retired && (k->first_head || k->nheads)))
 			return fail(-EPROTO, "heads of writer key %zu", i);
+		if (k->added < 1 || k->added > c->n || k->retired > c->n ||
+		    find_key(c, i, &k->key))
+			return fail(-EPROTO, "bad writer key %zu", i);
 	}
 	for (size_t i = 0; i < c->nheads; i++) {
 		rd_digest(r, &c->heads[i].vm);
@@ -523,11 +536,8 @@ int vf_config_key_counts(const struct vf_config *c,
 {
 	struct digest vm_digest;
 	char hex[2 * SIGN_PUBLIC_SIZE + 1];
-	const struct vf_key *k = NULL;
+	const struct vf_key *k = find_key(c, c->nkeys, key);
 
-	for (size_t i = 0; i < c->nkeys && !k; i++)
-		if (memcmp(c->keys[i].key.b, key->b, sizeof(key->b)) == 0)
-			k = &c->keys[i];
 	hex_of(key->b, sizeof(key->b), hex);
 	hex[16] = '\0';
 	if (!k)
@@ -551,7 +561,9 @@ int vf_config_key_counts(const struct vf_config *c,
 
 static bool plain_in_key(uint8_t c)
 {
-	return isalnum(c) || c == '.' || c == '_' || c == '-';
+	/* Not isalnum(): it asks the locale. */
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z') || c == '.' || c == '_' || c == '-';
 }
 
 int vf_name_encode(const char *name, char out[static CATALOG_NAME_MAX + 1])
@@ -663,11 +675,30 @@ void vf_key_place(char k[static VF_KEY_SIZE], const char *vm, const char *disk,
 			      p->flags & PLACE_INDEX ? 'm' : 's', p->object);
 }
 
+/* 16 lower-case digits: in capitals they would be another key. */
+static bool hex16(const char *text, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 16; i++) {
+		char c = text[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*out = v;
+	return true;
+}
+
 int vf_key_inverse(const char *text, uint64_t *n)
 {
 	uint64_t v;
 
-	if (parse_hex_u64(text, 16, &v))
+	if (strlen(text) != 16 || !hex16(text, &v))
 		return fail(-EPROTO, "'%s' is no number of this form", text);
 	*n = UINT64_MAX - v;
 	return 0;
@@ -675,15 +706,10 @@ int vf_key_inverse(const char *text, uint64_t *n)
 
 int vf_key_parse_gen(const char *text, struct point_id *gen)
 {
-	char half[17];
 	struct point_id g;
 
-	if (strlen(text) != 33 || text[16] != '.')
-		return fail(-EPROTO, "'%s' is no generation", text);
-	memcpy(half, text, 16);
-	half[16] = '\0';
-	if (parse_hex_u64(half, 16, &g.seq) ||
-	    parse_hex_u64(text + 17, 16, &g.nonce))
+	if (strlen(text) != 33 || !hex16(text, &g.seq) || text[16] != '.' ||
+	    !hex16(text + 17, &g.nonce))
 		return fail(-EPROTO, "'%s' is no generation", text);
 	*gen = g;
 	return 0;

@@ -284,6 +284,8 @@ static int body_parse(struct rd *r, struct vf_commit *c)
 			return fail(-ENOMEM, "no memory for a commit");
 		c->nids = 1;
 		rd_gen(r, &c->ids[0]);
+		if (!point_id_equal(&c->ids[0], &c->session))
+			e = fail(-EPROTO, "a point of another session");
 		break;
 	case VF_PRUNE:
 	case VF_CONFIG:
@@ -297,12 +299,15 @@ static int body_parse(struct rd *r, struct vf_commit *c)
 			e = fail(-EPROTO, "bad body");
 		if (c->kind == VF_RELOCATE)
 			c->prev_relocate = rd_u64(r);
+		if (c->prev_relocate >= c->seq)
+			e = fail(-EPROTO, "bad body");
 		break;
 	case VF_SWEPT:
 		c->intent_seq = rd_u64(r);
 		c->swept_outcome = rd_u32(r);
 		if (rd_u32(r) != 0 || c->swept_outcome < 1 ||
-		    c->swept_outcome > 2)
+		    c->swept_outcome > 2 || c->intent_seq < 1 ||
+		    c->intent_seq >= c->seq)
 			e = fail(-EPROTO, "bad body");
 		break;
 	default:
@@ -355,6 +360,13 @@ static int pages_parse(struct rd *r, struct vf_commit *c, uint64_t *at)
 	return 0;
 }
 
+/* Of the newest commit of a kind "up to this one": this one, or an earlier one. */
+static bool newest_ok(const struct vf_commit *c, enum vf_kind kind,
+		      uint64_t seq)
+{
+	return c->kind == kind ? seq == c->seq : seq < c->seq;
+}
+
 static int commit_fixed_parse(struct rd *r, struct vf_commit *c,
 			      uint32_t *body)
 {
@@ -382,8 +394,10 @@ static int commit_fixed_parse(struct rd *r, struct vf_commit *c,
 	c->npoints = rd_u64(r);
 	c->npages = rd_u32(r);
 	c->newest_length = rd_u32(r);
-	if (!rd_ok(r) || c->seq < 1 || c->last_relocate > c->seq ||
-	    c->last_intent > c->seq || (c->npages > 0) != (c->npoints > 0) ||
+	if (!rd_ok(r) || c->seq < 1 || c->session.seq < 1 ||
+	    c->session.seq > c->seq ||
+	    !newest_ok(c, VF_RELOCATE, c->last_relocate) ||
+	    !newest_ok(c, VF_INTENT, c->last_intent) || (c->npages > 0) != (c->npoints > 0) ||
 	    (c->npages > 0) != (c->newest_length > 0) ||
 	    c->npages > r->left / INDEX_REF_SIZE)
 		return fail(-EPROTO, "bad commit");

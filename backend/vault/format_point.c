@@ -94,7 +94,7 @@ static int section_parse(struct rd *r, uint32_t max, struct vf_section *s)
 }
 
 static int disk_parse(struct rd *r, const uint8_t *rows, size_t nrows,
-		      struct vf_disk *d)
+		      const struct point_id *own, struct vf_disk *d)
 {
 	struct vf_geometry g;
 	uint16_t flags;
@@ -107,8 +107,7 @@ static int disk_parse(struct rd *r, const uint8_t *rows, size_t nrows,
 	flags = rd_u16(r);
 	d->size = rd_u64(r);
 	rd_digest(r, &d->root);
-	e = rd_place(r, rows, nrows, PLACE_INDEX | PLACE_POINT,
-		     &d->root_place);
+	e = rd_place(r, rows, nrows, PLACE_POINT, &d->root_place);
 	if (e)
 		return e;
 	rd_digest(r, &d->dead);
@@ -124,6 +123,12 @@ static int disk_parse(struct rd *r, const uint8_t *rows, size_t nrows,
 	e = vf_geometry(d->size, d->chunk_log2, &g);
 	if (e)
 		return blame(e, "disk %s", d->name);
+	/* Every point has its roots in its own object. */
+	if (!place_is_none(&d->root_place) &&
+	    (d->root_place.flags != PLACE_POINT ||
+	     !point_id_equal(&d->root_place.gen, own)))
+		return fail(-EPROTO, "the root of disk %s is elsewhere",
+			    d->name);
 	if (!rd_zero(r, 56) || (flags & ~(DISK_CALLER_EXTENTS | DISK_WAS_VHD)) ||
 	    d->root_level != g.root_level ||
 	    digest_is_zero(&d->root) != place_is_none(&d->root_place) ||
@@ -170,6 +175,7 @@ static int point_parse(const void *bytes, size_t n, struct vf_point *p)
 	const uint8_t *rows;
 	struct rd r;
 	size_t nrows;
+	bool caller_extents = false;
 	int e = record_open(bytes, n, "VFpr", &r);
 
 	if (!e)
@@ -190,13 +196,16 @@ static int point_parse(const void *bytes, size_t n, struct vf_point *p)
 		rd_gen(&g, &p->adopted[i]);
 	}
 	for (size_t i = 0; i < p->ndisks; i++) {
-		e = disk_parse(&r, rows, nrows, &p->disks[i]);
+		e = disk_parse(&r, rows, nrows, &p->id, &p->disks[i]);
 		if (e)
 			return e;
+		caller_extents |= p->disks[i].caller_extents;
 		if (i && strcmp(p->disks[i - 1].name, p->disks[i].name) >= 0)
 			return fail(-EPROTO, "disks are not in order");
 	}
-	return rd_done(&r) ? 0 : fail(-EPROTO, "bad point record");
+	if (caller_extents != p->caller_extents || !rd_done(&r))
+		return fail(-EPROTO, "bad point record");
+	return 0;
 }
 
 int vf_point_parse(const void *p, size_t n, struct vf_point *out)
@@ -273,6 +282,8 @@ int vf_labels_parse(const void *p, size_t n, struct label **labels,
 			l = more;
 			l[have] = (struct label){ 0 };
 			e = label_text(&r, &l[have].key);
+			if (!e && !*l[have].key)
+				e = fail(-EPROTO, "a label without a key");
 			if (!e)
 				e = label_text(&r, &l[have].value);
 			have++;

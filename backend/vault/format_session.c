@@ -126,7 +126,22 @@ int vf_end_parse(const void *p, size_t n, struct point_id *gen,
 #define CLAIM_SIZE 16
 #define MOVE_SIZE 40
 #define NO_DISK 0xffff
-#define CLAIM_FLAGS (PLACE_INDEX | PLACE_POINT | 8u)
+#define CLAIM_ESCROW 8
+
+/* One kind of object, with the fields that its key has. */
+static bool claim_ok(const struct vf_claim *c, size_t ndisks)
+{
+	switch (c->flags) {
+	case 0:
+	case PLACE_INDEX:
+		return c->disk < ndisks;
+	case PLACE_POINT:
+	case CLAIM_ESCROW:
+		return c->disk == NO_DISK && !c->object;
+	default:
+		return false;
+	}
+}
 
 static int claim_parse(struct rd *r, const uint8_t *rows, size_t nrows,
 		       size_t ndisks, struct vf_claim *c)
@@ -139,8 +154,7 @@ static int claim_parse(struct rd *r, const uint8_t *rows, size_t nrows,
 	if (rd_u16(r) != 0)
 		return fail(-EPROTO, "bad claim");
 	c->object = rd_u32(r);
-	if (rd_u32(r) != 0 || row >= nrows || (c->flags & ~CLAIM_FLAGS) ||
-	    (c->disk >= ndisks && c->disk != NO_DISK))
+	if (rd_u32(r) != 0 || row >= nrows || !claim_ok(c, ndisks))
 		return fail(-EPROTO, "bad claim");
 	{
 		struct rd g = rd_over(rows + 16 * (size_t)row, 16);

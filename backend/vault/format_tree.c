@@ -127,9 +127,11 @@ struct vf_node *vf_node_new(uint32_t count)
 	return n;
 }
 
-static int entries_parse(struct rd *r, size_t nrows, uint16_t allowed,
+/* index: of a page, whose children are index records; else of a frame table. */
+static int entries_parse(struct rd *r, size_t nrows, bool index,
 			 struct vf_node *node)
 {
+	const uint16_t allowed = index ? PLACE_INDEX : PLACE_RAW;
 	const uint8_t *rows;
 	int e = rd_rows(r, nrows, &rows);
 
@@ -141,6 +143,11 @@ static int entries_parse(struct rd *r, size_t nrows, uint16_t allowed,
 		if (!e && digest_is_zero(&x->id) != place_is_none(&x->place))
 			e = fail(-EPROTO, "entry %" PRIu32
 					  " has one of id and place", i);
+		if (!e && !place_is_none(&x->place) &&
+		    (index ? x->place.flags != PLACE_INDEX :
+			     x->place.length > VF_FRAME_SIZE))
+			e = fail(-EPROTO, "entry %" PRIu32 " has a bad place",
+				 i);
 	}
 	if (!e && !rd_done(r))
 		e = fail(-EPROTO, "its tables do not fill it");
@@ -168,9 +175,7 @@ int vf_page_parse(const void *p, size_t n, uint8_t level, uint64_t number,
 	rows = rd_u16(&r);
 	if (rd_u16(&r) != 0 || rd_u64(&r) != number)
 		return fail(-EPROTO, "a page of another place in the disk");
-	e = entries_parse(&r, rows,
-			  level ? PLACE_INDEX | PLACE_POINT : PLACE_INDEX,
-			  node);
+	e = entries_parse(&r, rows, true, node);
 	if (e)
 		return e;
 	vf_page_id(node, &got);
@@ -200,7 +205,7 @@ int vf_table_parse(const void *p, size_t n, uint64_t number, uint32_t count,
 	rows = rd_u16(&r);
 	if (rd_u32(&r) != 0)
 		return fail(-EPROTO, "bad frame table");
-	e = entries_parse(&r, rows, PLACE_RAW, node);
+	e = entries_parse(&r, rows, false, node);
 	if (e)
 		return e;
 	vf_table_id(node, &got);
@@ -303,7 +308,9 @@ int vf_dead_parse(const void *p, size_t n, struct vf_dead *out)
 	e = rd_place(&prev, rows, nrows, PLACE_INDEX, &d.prev_place);
 	if (e)
 		return e;
-	if (digest_is_zero(&d.prev) != place_is_none(&d.prev_place))
+	if (digest_is_zero(&d.prev) != place_is_none(&d.prev_place) ||
+	    (!place_is_none(&d.prev_place) &&
+	     d.prev_place.flags != PLACE_INDEX))
 		return fail(-EPROTO, "bad chain of dead pages");
 	places = calloc(d.count, sizeof(*places));
 	if (!places)
