@@ -156,21 +156,42 @@ static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
 	return 0;
 }
 
-/* The greatest n there is: a listing names it, and n+1 must not be there. */
+/*
+ * The greatest of the numbers whose <~n> end the keys of a prefix: mostly the first
+ * key, but keys that the format does not have are passed over. -ENOENT: none.
+ */
+static int newest_number(struct store *s, const char *prefix, uint64_t *n)
+{
+	DROP(mem) char *after = strdup("");
+	size_t ask = 1;
+
+	while (after) {
+		DROP(store_list) struct store_list l = { 0 };
+		int r = store_list(s, prefix, after, ask, false, &l);
+
+		if (r)
+			return r;
+		for (size_t i = 0; i < l.count; i++)
+			if (!vf_key_inverse(l.entries[i].key + strlen(prefix),
+					    n))
+				return 0;
+		if (!l.more || !l.count)
+			return fail(-ENOENT, "nothing below %s", prefix);
+		free(after);
+		after = strdup(l.entries[l.count - 1].key);
+		ask = 1000;
+	}
+	return fail(-ENOMEM, "no memory for a listing");
+}
+
 static int newest_config(struct vault *v, struct vault_config **ret)
 {
-	DROP(store_list) struct store_list l = { 0 };
 	uint64_t n;
-	int r = store_list(v->store, "h/", "", 1, false, &l);
+	int r = newest_number(v->store, "h/", &n);
 
-	if (r)
-		return r;
-	if (!l.count)
+	if (r == -ENOENT)
 		return fail(-EPROTO, "has a header but no config");
-	r = vf_key_inverse(l.entries[0].key + 2, &n);
-	if (r)
-		return blame(r, "config %s", l.entries[0].key);
-	return load_config(v, n, ret);
+	return r ? r : load_config(v, n, ret);
 }
 
 int vault_reload_config(struct vault *v)
@@ -485,18 +506,25 @@ static int check_head_seen(struct vault *v, struct vm_head *h)
 static int listed_head(struct vault *v, const char *vm, const char *vm_key,
 		       uint64_t *seq)
 {
-	DROP(store_list) struct store_list l = { 0 };
 	char prefix[VF_KEY_SIZE];
+	struct digest seen;
+	uint64_t was;
 	int r;
 
 	snprintf(prefix, sizeof(prefix), "V/%s/c/", vm_key);
-	r = store_list(v->store, prefix, "", 1, false, &l);
+	r = newest_number(v->store, prefix, seq);
+	if (r != -ENOENT)
+		return r;
+	/* Commits are never deleted. */
+	r = keys_seen_head(&v->id, vm_key, &was, &seen);
 	if (r)
 		return r;
-	if (!l.count)
-		return fail(-ENOENT, "vault %s has no VM '%s'", v->name, vm);
-	r = vf_key_inverse(l.entries[0].key + strlen(prefix), seq);
-	return r ? blame(r, "commit %s", l.entries[0].key) : 0;
+	if (was)
+		return fail(-EKEYREJECTED,
+			    "VM %s is rolled back: commit %" PRIu64
+			    " was seen before, now there is none",
+			    vm, was);
+	return fail(-ENOENT, "vault %s has no VM '%s'", v->name, vm);
 }
 
 /*
@@ -528,7 +556,8 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 		r = vault_commit(v, vm_key, next, &n->c);
 		if (r)
 			break;
-		if (h && !digest_equal(&n->c.prev, &h->c.digest))
+		if (h && (!digest_equal(&n->c.prev, &h->c.digest) ||
+			  n->c.config_n < h->c.config_n))
 			return fail(-EKEYREJECTED,
 				    "VM %s: commit %" PRIu64
 				    " does not follow the one before it: the vault was tampered with",
@@ -662,8 +691,9 @@ static int vm_exists(struct vault *v, const char *vm, const char *vm_key,
 	if (*yes)
 		return 0;
 	r = listed_head(v, vm, vm_key, &seq);
-	*yes = r == 0;
-	return r == -ENOENT ? 0 : r;
+	/* One that was tampered with is there, and says so when it is looked at. */
+	*yes = r == 0 || r == -EKEYREJECTED;
+	return *yes || r == -ENOENT ? 0 : r;
 }
 
 static int name_page_add(struct name_page *p, const char *name)
