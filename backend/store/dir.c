@@ -802,7 +802,7 @@ static int put_unnamed(struct dir *d, const struct folder *f, const char *leaf,
 	r = sys_write(fd, pieces, npieces);
 	if (r < 0)
 		return r;
-	if (d->base.durable_puts) {
+	if (d->base.durable_puts || whole) {
 		r = sync_or_break(d, sys_fsync(fd), key);
 		if (r < 0)
 			return r;
@@ -901,7 +901,7 @@ static int put_named(struct dir *d, const struct folder *f, const char *leaf,
 	if (!atomic_load(&d->swept))
 		sweep(d, tmp->fd, fd);
 	r = sys_write(fd, pieces, npieces);
-	if (r == 0 && d->base.durable_puts)
+	if (r == 0 && (d->base.durable_puts || whole))
 		r = sync_or_break(d, sys_fsync(fd), key);
 	if (r == 0)
 		r = sys_close(fd);
@@ -1292,6 +1292,7 @@ static int list_once(struct walk *w, const char *prefix, const char *after)
 	const char *slash = strrchr(prefix, '/');
 	size_t len = slash ? (size_t)(slash - prefix) + 1 : 0;
 	struct span at = { prefix + len, "", !w->fold };
+	struct stat st;
 	int r;
 
 	memcpy(w->path, prefix, len);
@@ -1304,7 +1305,12 @@ static int list_once(struct walk *w, const char *prefix, const char *after)
 	if (starts(w->path, TMP "/"))
 		return 0;
 	r = walk_folder(w, at);
-	return r > 0 ? 0 : r;
+	if (r < 0)
+		return r;
+	/* A directory that was removed reads like an empty one. */
+	if (fstat(w->d->root, &st) < 0)
+		return -errno;
+	return st.st_nlink ? 0 : -ENOENT;
 }
 
 static int dir_list(struct store *s, const char *prefix, const char *after,

@@ -161,8 +161,8 @@ int store_put(struct store *s, const char *key, const void *data, size_t len)
 	return store_putv(s, key, &(struct store_piece){ data, len }, 1);
 }
 
-int store_putv(struct store *s, const char *key,
-	       const struct store_piece *pieces, size_t npieces)
+static int check_put(struct store *s, const char *key,
+		     const struct store_piece *pieces, size_t npieces)
 {
 	size_t left = STORE_OBJECT_MAX;
 	int r = check_key(key);
@@ -178,7 +178,27 @@ int store_putv(struct store *s, const char *key,
 	}
 	if (!s->ops->put)
 		return fail(-EROFS, "%s: cannot be written to", s->url);
-	return s->ops->put(s, key, pieces, npieces);
+	return 0;
+}
+
+int store_putv(struct store *s, const char *key,
+	       const struct store_piece *pieces, size_t npieces)
+{
+	int r = check_put(s, key, pieces, npieces);
+
+	return r ? r : s->ops->put(s, key, pieces, npieces);
+}
+
+int store_put_whole(struct store *s, const char *key, const void *data,
+		    size_t len)
+{
+	struct store_piece piece = { data, len };
+	int r = check_put(s, key, &piece, 1);
+
+	if (r)
+		return r;
+	return (s->ops->put_whole ? s->ops->put_whole : s->ops->put)(s, key,
+								    &piece, 1);
 }
 
 int store_barrier(struct store *s)

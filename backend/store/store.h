@@ -54,6 +54,9 @@ struct store_ops {
 	int (*get)(struct store *s, const char *key, size_t max, struct buf *out);
 	int (*put)(struct store *s, const char *key,
 		   const struct store_piece *pieces, size_t npieces);
+	/* As put; optional: without it put is as good. */
+	int (*put_whole)(struct store *s, const char *key,
+			 const struct store_piece *pieces, size_t npieces);
 	int (*barrier)(struct store *s);
 	int (*list)(struct store *s, const char *prefix, const char *after,
 		    size_t max, bool fold, struct store_list *out);
@@ -93,6 +96,13 @@ int store_get(struct store *s, const char *key, size_t max, struct buf *out) MUS
 int store_put(struct store *s, const char *key, const void *data, size_t len) MUST_USE;
 int store_putv(struct store *s, const char *key, const struct store_piece *pieces,
 	       size_t npieces) MUST_USE;
+/*
+ * The same, but a power failure leaves all of it or nothing, never a torn object, also where
+ * puts are not durable: for an object whose being there decides (a commit, a config).
+ * Durable only after the next barrier all the same.
+ */
+int store_put_whole(struct store *s, const char *key, const void *data,
+		    size_t len) MUST_USE;
 /* All that was put before it (by this opener) is durable on return. A barrier that failed
  * once fails for ever: the session that used it must end. */
 int store_barrier(struct store *s) MUST_USE;
