@@ -253,22 +253,30 @@ static size_t compare_vm(struct catalog *c, const char *vault, const char *vm,
 			 const struct json *want)
 {
 	const struct json *points = json_get(want, "points");
-	DROP(point_page) struct point_page page = { 0 };
 	uint64_t count, version;
-	struct point_row latest;
-	size_t disks = 0;
+	struct point_row latest, last = { 0 };
+	size_t disks = 0, seen = 0;
+	int64_t from = INT64_MIN;
+	bool more = true;
 
 	CHECK_OK(catalog_count(c, vault, vm, &count, &version));
 	CHECK_U64(count, json_len(points));
 	CHECK_U64(version, u64_of(want, "head"));
-	CHECK_OK(catalog_points(c, vault, vm, INT64_MIN, count + 1, &page));
-	CHECK_U64(page.count, count);
-	CHECK(!page.more);
-	for (size_t i = 0; i < count; i++)
-		disks += compare_point(c, vault, vm, &page.rows[i],
-				       json_at(points, i));
+	while (more) {
+		DROP(point_page) struct point_page page = { 0 };
+
+		CHECK_OK(catalog_points(c, vault, vm, from, 100, &page));
+		more = page.more;
+		CHECK(page.count > 0 && seen + page.count <= count);
+		for (size_t i = 0; i < page.count; i++, seen++)
+			disks += compare_point(c, vault, vm, &page.rows[i],
+					       json_at(points, seen));
+		last = page.rows[page.count - 1];
+		from = last.time_ns + 1;
+	}
+	CHECK_U64(seen, count);
 	CHECK_OK(catalog_latest(c, vault, vm, &latest));
-	CHECK(point_id_equal(&latest.id, &page.rows[count - 1].id));
+	CHECK(point_id_equal(&latest.id, &last.id));
 	return disks;
 }
 

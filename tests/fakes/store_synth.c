@@ -344,7 +344,7 @@ static int put_record(const struct synth *y, const char *vm, uint64_t point,
 		.gen = p.id,
 		.offset = y->record_length,
 		.length = (uint32_t)y->root_page.len,
-		.flags = PLACE_INDEX | PLACE_POINT,
+		.flags = PLACE_POINT,
 	};
 	vf_point_put(b, &p);
 	return buf_check(b, "a point record");
