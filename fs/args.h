@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * args: the command line of vaultfs.
+ *
+ *	vaultfs [options] VAULT... MOUNTPOINT
+ *	vaultfs VAULT MOUNTPOINT -o OPTIONS	as mount.fuse3 calls it
+ *
+ * VAULTs come from the operands and from -o vault=. With the latter, a first operand
+ * that is "vaultfs" or "none" is only what fstab calls the device.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "backend/base/scope.h"
+
+#define ARGS_CACHE_SIZE	 (UINT64_C(256) << 20)
+#define ARGS_REFRESH_MS	 10000
+
+struct args {
+	char **vaults; /* URLs; a path is made absolute */
+	size_t nvaults;
+	char *mountpoint; /* as given */
+	char *fsname;	  /* NULL: the vaults */
+	char *kernel;	  /* options for libfuse, split by commas; may be NULL */
+	char *log;	  /* FILE or "syslog"; NULL: not given */
+	bool foreground, debug, nonempty;
+	bool allow_other;
+	int verbose;
+	uint64_t cache_size;
+	uint64_t refresh_ms;
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+	bool help, version; /* then nothing else counts */
+};
+
+/* 0, or -EINVAL with a sentence that names the option. The options may be mixed
+ * with operands. One call in a process. */
+int args_parse(struct args *a, int argc, char **argv) MUST_USE;
+void args_release(struct args *a);
+void args_print_help(void);
+
+static inline void drop_args(struct args *a)
+{
+	args_release(a);
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * vaultfs: mounts vaults.
+ *
+ * Threads do not survive a fork, so in the background everything is opened in the
+ * child. Until the mount answers the child is still at the terminal, says what
+ * is wrong there, and is stopped by an interrupt; the parent waits on a pipe for
+ * its one byte.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "backend/base/buf.h"
+#include "backend/base/err.h"
+#include "backend/base/log.h"
+#include "backend/catalog.h"
+#include "fs/args.h"
+#include "fs/fuse.h"
+#include "fs/mountpoint.h"
+#include "fs/view.h"
+
+/* --- what is mounted --- */
+
+struct vaults {
+	struct cache *cache;
+	struct catalog **catalogs;
+	size_t count;
+};
+
+static void vaults_close(struct vaults *v)
+{
+	while (v->count)
+		catalog_close(v->catalogs[--v->count]);
+	free(v->catalogs);
+	cache_free(v->cache);
+}
+
+static void drop_vaults(struct vaults *v)
+{
+	vaults_close(v);
+}
+
+/* News is as old as the kernel's knowledge and the catalog's together. */
+static uint32_t half_refresh_ms(const struct args *a)
+{
+	return (uint32_t)(a->refresh_ms / 2);
+}
+
+static int vaults_open(struct vaults *v, const struct args *a)
+{
+	struct catalog_options o = { .refresh_ms = half_refresh_ms(a) };
+	int r = cache_new(a->cache_size, &v->cache);
+
+	if (r)
+		return r;
+	o.cache = v->cache;
+	v->catalogs = calloc(a->nvaults, sizeof(struct catalog *));
+	if (!v->catalogs)
+		return fail(-ENOMEM, "out of memory");
+	for (size_t i = 0; i < a->nvaults; i++) {
+		struct catalog *c;
+
+		r = catalog_open(a->vaults[i], &o, &c);
+		if (r)
+			return r;
+		v->catalogs[v->count++] = c;
+		if (c->trust == SEAL_UNPINNED)
+			log_warn("%s: no owner key is pinned here, so its seals "
+				 "are checked with the key that it brings itself "
+				 "(see 'vaultctl key pin')",
+				 a->vaults[i]);
+	}
+	return 0;
+}
+
+/* What the mount table shows as the device. */
+static const char *source_name(const struct args *a, struct buf *b)
+{
+	if (a->fsname)
+		return a->fsname;
+	for (size_t i = 0; i < a->nvaults; i++)
+		buf_printf(b, "%s%s", i ? "," : "", a->vaults[i]);
+	return b->failed ? "vaultfs" : buf_cstr(b);
+}
+
+/* --- the background --- */
+
+struct background {
+	bool wanted;
+	int pipe; /* the parent waits at its other end; -1: nobody does */
+};
+
+static void leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0) {
+		for (int fd = 0; fd <= 2; fd++)
+			dup2(null, fd);
+		if (null > 2)
+			close(null);
+	}
+	setsid();
+	if (chdir("/"))
+		log_debug("chdir /: %s", strerror(errno));
+}
+
+/* The mount answers. */
+static void ready(void *ctx)
+{
+	struct background *bg = ctx;
+
+	log_info("mounted");
+	if (!bg->wanted)
+		return;
+	leave_terminal();
+	if (write(bg->pipe, "", 1) != 1)
+		log_debug("the parent is gone");
+	close(bg->pipe);
+	bg->pipe = -1;
+}
+
+static int run(const struct args *a, const char *mountpoint,
+	       struct background *bg)
+{
+	DROP(vaults) struct vaults v = { 0 };
+	DROP(tree) struct tree *tree = NULL;
+	DROP(fs) struct fs *fs = NULL;
+	DROP(buf) struct buf name = BUF_INIT(4096);
+	struct view_options vo = { .fresh_ms = half_refresh_ms(a) };
+	struct fs_options fo = {
+		.mountpoint = mountpoint,
+		.extra = a->kernel,
+		.uid = a->uid,
+		.gid = a->gid,
+		.umask = a->umask,
+		.debug = a->debug,
+		.ready = ready,
+		.ready_ctx = bg,
+	};
+	struct folder *root;
+	int r;
+
+	r = vaults_open(&v, a);
+	if (r)
+		return r;
+	r = view_open(v.catalogs, v.count, &vo, &root);
+	if (r)
+		return r;
+	r = tree_new(root, VIEW_FIXED_MS, &tree);
+	if (r)
+		return r;
+	fo.source = source_name(a, &name);
+	r = fs_mount(tree, &fo, &fs);
+	if (r)
+		return r;
+	/* From here on nobody looks at the terminal. */
+	if (a->log || bg->wanted) {
+		r = log_to(a->log ? a->log : "syslog");
+		if (r)
+			return r;
+	}
+	r = fs_run(fs);
+	if (!r)
+		log_info("unmounted");
+	return r;
+}
+
+static int run_and_tell(const struct args *a, const char *mountpoint,
+			struct background *bg)
+{
+	int r = run(a, mountpoint, bg);
+
+	if (r)
+		log_error("%s", err_text(r));
+	return r ? 1 : 0;
+}
+
+/* 0 once the mount answers, else what the child ended with. */
+static int wait_for_child(pid_t child, int pipe)
+{
+	char byte;
+	ssize_t n;
+	int status;
+
+	do {
+		n = read(pipe, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return 0;
+	while (waitpid(child, &status, 0) < 0) {
+		if (errno != EINTR)
+			return 1;
+	}
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
+	log_error("ended by signal %d before it had mounted", WTERMSIG(status));
+	return 1;
+}
+
+static int run_in_background(const struct args *a, const char *mountpoint)
+{
+	struct background bg = { .wanted = true, .pipe = -1 };
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC)) {
+		log_error("pipe: %s", strerror(errno));
+		return 1;
+	}
+	child = fork();
+	if (child < 0) {
+		log_error("fork: %s", strerror(errno));
+		return 1;
+	}
+	if (child == 0) {
+		close(ends[0]);
+		bg.pipe = ends[1];
+		return run_and_tell(a, mountpoint, &bg);
+	}
+	close(ends[1]);
+	return wait_for_child(child, ends[0]);
+}
+
+/* --- the start --- */
+
+/* What is opened later must not get the number of a standard stream. */
+static void fill_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+static void no_core_dumps(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &none))
+		log_debug("setrlimit: %s", strerror(errno));
+}
+
+static int start(const struct args *a)
+{
+	DROP(mem) char *mountpoint = NULL;
+	struct background none = { .wanted = false, .pipe = -1 };
+	int r;
+
+	r = mountpoint_check_fuse();
+	if (!r)
+		r = mountpoint_check(a->mountpoint, a->nonempty, &mountpoint);
+	if (r) {
+		log_error("%s", err_text(r));
+		return 1;
+	}
+	if (a->foreground)
+		return run_and_tell(a, mountpoint, &none);
+	return run_in_background(a, mountpoint);
+}
+
+int main(int argc, char **argv)
+{
+	DROP(args) struct args a = { 0 };
+	int r;
+
+	fill_standard_streams();
+	no_core_dumps();
+	log_init("vaultfs", LOG_LEVEL_WARN);
+	r = args_parse(&a, argc, argv);
+	if (r) {
+		log_error("%s (try 'vaultfs --help')", err_text(r));
+		return 2;
+	}
+	if (a.help) {
+		args_print_help();
+		return 0;
+	}
+	if (a.version) {
+		puts("vaultfs " VAULTFS_VERSION);
+		return 0;
+	}
+	if (a.debug || a.verbose > 1)
+		log_set_level(LOG_LEVEL_DEBUG);
+	else if (a.verbose)
+		log_set_level(LOG_LEVEL_INFO);
+	return start(&a);
+}
