@@ -115,7 +115,7 @@ exe = $(patsubst %.c,$(B)/%,$1)
 
 LIB     := $(B)/libvaultfs.a
 FAKELIB := $(B)/libfakes.a
-BINARIES   := $(addprefix $(B)/,$(foreach p,$(PROGRAMS),$(if $(wildcard $(call main_of,$p)),$p)))
+BINARIES   := $(addprefix $(B)/,$(PROGRAMS))
 TEST_BINS  := $(call exe,$(UNITS) $(BENCHES) $(HELPERS))
 FUZZ_BINS  := $(call exe,$(FUZZERS))
 PRELOADS   := $(PRELOAD:%.c=$(B)/%.so)
