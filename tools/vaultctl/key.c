@@ -215,27 +215,23 @@ static int report_pin(const struct command *c, const struct vault *v,
 	return print_json(j);
 }
 
-/* Trust on first use, or on the word of whoever gave the key. */
-static int pin(const struct command *c, struct vault *v)
+/* Trust on first use, or on the word of whoever gave the wanted key (else NULL). */
+static int pin(const struct command *c, struct vault *v,
+	       const struct sign_public *wanted)
 {
 	DROP(vault_config) struct vault_config *config = vault_config_ref(v);
-	const char *wanted = command_arg(c, 1);
-	struct sign_public key;
+	struct sign_public pinned;
 	char hex[KEY_HEX];
 	int r;
 
-	if (wanted) {
-		r = parse_key("OWNER_KEY", wanted, &key);
-		if (r < 0)
-			return r;
+	if (wanted && !key_equal(wanted, &config->c.owner)) {
 		key_hex(&config->c.owner, hex);
-		if (!key_equal(&key, &config->c.owner))
-			return fail(-EKEYREJECTED,
-				    "vault %s: its owner key is %s, not the "
-				    "one given: nothing is pinned",
-				    vault_name(v), hex);
+		return fail(-EKEYREJECTED,
+			    "vault %s: its owner key is %s, not the one given: "
+			    "nothing is pinned",
+			    vault_name(v), hex);
 	}
-	r = keys_pinned(vault_id(v), &key);
+	r = keys_pinned(vault_id(v), &pinned);
 	if (r == 0)
 		return report_pin(c, v, &config->c.owner, true);
 	if (r == -ENOENT)
@@ -253,16 +249,22 @@ static int key_pin(int argc, char **argv)
 		"'vaultctl key list' prints it elsewhere, only if it is that "
 		"one; else whatever the vault says now is trusted.");
 	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	struct sign_public wanted;
+	const char *text;
 	struct vault *v;
 	int r = command_parse(&c, argc, argv);
 
 	if (r)
 		return r;
+	text = command_arg(&c, 1);
+	r = text ? parse_key("OWNER_KEY", text, &wanted) : 0;
+	if (r < 0)
+		return r;
 	/* What it is about to do away with needs no warning. */
 	r = open_quietly(c.args.v[0], &o);
 	if (r == 0)
 		r = opened_native(&o, &v);
-	return r < 0 ? r : pin(&c, v);
+	return r < 0 ? r : pin(&c, v, text ? &wanted : NULL);
 }
 
 /* --- show --- */

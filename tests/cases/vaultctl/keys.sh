@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Owner and writer keys, as two hosts have them.
+. "$SRC/tests/lib.sh"
+
+owner() {
+	VAULTFS_CONFIG_DIR=$TMPDIR/owner/c VAULTFS_STATE_DIR=$TMPDIR/owner/s "$@"
+}
+other() {
+	VAULTFS_CONFIG_DIR=$TMPDIR/other/c VAULTFS_STATE_DIR=$TMPDIR/other/s "$@"
+}
+
+make_image x.img 300K
+owner vaultctl init -q vault --name v
+run_ok owner vaultctl key list vault
+assert_contains "$OUT" "pinned"
+key=$(sed -n 's/ *owner.*//p' <<<"$OUT")
+assert_eq "${#key}" 64
+
+# Not pinned: it works, and says so.
+run_ok other vaultctl list vault
+assert_contains "$ERR" "no owner key is pinned"
+run_ok other vaultctl list -q vault
+assert_eq "$ERR" ""
+wrong=$(tr 0-9a-f 1-9a-f0 <<<"$key")
+run_fails 1 other vaultctl key pin vault "$wrong"
+assert_contains "$ERR" "nothing is pinned"
+run_ok other vaultctl key pin vault "$key"
+assert_contains "$OUT" "$key"
+run_ok other vaultctl key pin vault --json
+assert_contains "$OUT" '"wasPinned": true'
+run_ok other vaultctl list vault
+assert_eq "$ERR" ""
+
+# A host whose key was not added cannot write.
+run_fails 1 other vaultctl backup vault vm -d os=x.img
+assert_contains "$ERR" "key"
+run_ok other vaultctl key show vault
+mine=$OUT
+assert_eq "${#mine}" 64
+run_fails 1 other vaultctl key add vault "$mine"
+run_ok owner vaultctl key add vault "$mine" --label 'other host'
+run_ok other vaultctl key show vault
+assert_eq "$OUT" "$mine"
+run_ok owner vaultctl key list vault
+assert_contains "$OUT" "$mine  writer  active  other host"
+run_ok other vaultctl backup vault vm -d os=x.img
+run_ok owner vaultctl backup vault vm -d os=x.img
+run_fails 1 owner vaultctl key add vault "$mine"
+
+# Retired: what it wrote counts, what it would write does not.
+run_ok owner vaultctl key retire vault "$mine"
+run_ok owner vaultctl key list vault --json
+assert_contains "$OUT" '"active": false'
+run_fails 1 other vaultctl backup vault vm -d os=x.img
+assert_contains "$ERR" "retired"
+run_fails 1 owner vaultctl key retire vault "$wrong"
+run_ok other vaultctl verify vault
+run_ok owner vaultctl verify vault
+run_ok owner vaultctl list -1 vault vm
+assert_eq "$(wc -l <<<"$OUT")" 2
+
+# A vault of the same id with another owner is not the one we knew.
+mkdir -p bad
+cp -r other/c/. bad/
+for f in bad/vaults/*/owner.pub; do
+	chmod u+w "$f"
+	echo "$wrong" >"$f"
+done
+run_fails 1 env VAULTFS_CONFIG_DIR="$TMPDIR/bad" vaultctl list vault
+assert_contains "$ERR" "owner key"
+# Nor is one that has forgotten what it had.
+cp -r vault before
+run_ok owner vaultctl backup vault vm -d os=x.img
+run_fails 1 owner vaultctl list before vm
+assert_contains "$ERR" "rolled back"

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What is no vault, or one that this software must not touch.
+. "$SRC/tests/lib.sh"
+
+make_image x.img 100K
+
+# each TEXT VAULT: whatever is asked of it fails with that.
+each() {
+	local text=$1 vault=$2 c
+	for c in list show verify "key list" "key pin" "key show"; do
+		# shellcheck disable=SC2086
+		run_fails 1 vaultctl $c "$vault"
+		assert_contains "$ERR" "$text" "$c"
+	done
+	run_fails 1 vaultctl backup "$vault" vm -d os=x.img
+	assert_contains "$ERR" "$text"
+	run_fails 1 vaultctl prune "$vault" vm latest
+	assert_contains "$ERR" "$text"
+	run_fails 1 vaultctl restore "$vault" vm latest --to out.img
+	assert_contains "$ERR" "$text"
+}
+
+mkdir empty
+each "not a vault" empty
+each "is not there" missing
+touch file
+each "file" file
+each "az" az://account/container
+
+# A header of a newer format, then one that is not right.
+vaultctl init -q vault
+cp vault/vault.hdr hdr
+crc() {
+	python3 - "$1" <<-'E'
+		import sys, struct
+		p = bytearray(open(sys.argv[1], 'rb').read())
+		p[12:16] = bytes(4)
+		c = 0xffffffff
+		for b in p:
+		    c ^= b
+		    for _ in range(8):
+		        c = c >> 1 ^ 0x82f63b78 * (c & 1)
+		p[12:16] = struct.pack('<I', c ^ 0xffffffff)
+		open(sys.argv[1], 'wb').write(p)
+	E
+}
+patch() {
+	chmod u+w "$1"
+	printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+	crc "$1"
+}
+patch vault/vault.hdr 4 '\x02\x00'
+each "newer" vault
+cp -f hdr vault/vault.hdr
+patch vault/vault.hdr 6 '\x01'
+each "suite 1" vault
+cp -f hdr vault/vault.hdr
+patch vault/vault.hdr 0 'XXXX'
+each "vault.hdr" vault
+: >vault/vault.hdr
+each "vault.hdr" vault
+cp -f hdr vault/vault.hdr
+run_ok vaultctl list vault
+rm -rf vault/h
+each "no config" vault
