@@ -305,7 +305,8 @@ static int try_commit(struct writer *w, const struct change *ch, uint64_t *seq)
 		return r;
 	vf_key_commit(key, w->vm_key, c.seq);
 	*seq = 0;
-	r = store_put(w->store, key, c.bytes, c.length);
+	/* A torn commit would be a head that nobody can read. */
+	r = store_put_whole(w->store, key, c.bytes, c.length);
 	if (r == -EEXIST)
 		return 1;
 	if (!r)
