@@ -208,8 +208,8 @@ demo: deps
 
 bench:
 	@tests/deps.sh build check bench $(PKGS)
-	+@$(MAKE) $(JOBS) tests
-	@$(TEST_ENV) tests/bench/run $(BENCH_ARGS)
+	+@$(MAKE) $(JOBS) all $(call exe,$(BENCHES) tests/unit/test_budget.c)
+	@$(TEST_ENV) tests/bench/bench.py $(BENCH_ARGS)
 
 lint:
 	@tests/deps.sh build lint $(PKGS)
@@ -278,7 +278,7 @@ help:
 	@echo 'make check           install what is missing, build, run all tests; T="words" selects'
 	@echo 'make demo            install what is missing, then a vault made, mounted and read'
 	@echo 'make deps            install what is missing (apt), or say what to install'
-	@echo 'make bench           the performance table'
+	@echo 'make bench           the performance table; BENCH_ARGS="--quick --json FILE WORD..."'
 	@echo 'make lint            style and static checks; T="words" selects'
 	@echo 'make format          clang-format over the tree'
 	@echo 'make fuzz            each fuzz target for FUZZ_SECONDS=60; fuzz-short: 5'
