@@ -235,7 +235,7 @@ int vault_put_config(struct vault *v, struct vf_config *c)
 	if (r)
 		return r;
 	vf_key_config(key, c->n);
-	r = store_put(v->store, key, b.data, b.len);
+	r = store_put_whole(v->store, key, b.data, b.len);
 	if (r == -EEXIST)
 		return fail(r, "vault %s: another change of its keys was faster; run this again",
 			    v->name);
@@ -384,14 +384,14 @@ int vault_init(struct store *store, const char *name, struct vault_id *id)
 	vf_header_put(&hdr, &h);
 	r = buf_check(&hdr, HEADER_KEY);
 	vf_key_config(config_key, 1);
-	/* The header last: with it, it is a vault. Two who make one at once are told
+	/* Whole: a torn config would be one that nobody can open. The header last: with it, it is a vault. Two who make one at once are told
 	 * apart by the create-only put of whichever of the two comes second. */
 	if (!r)
-		r = store_put(store, config_key, cfg.data, cfg.len);
+		r = store_put_whole(store, config_key, cfg.data, cfg.len);
 	if (!r)
 		r = store_barrier(store);
 	if (!r)
-		r = store_put(store, HEADER_KEY, hdr.data, hdr.len);
+		r = store_put_whole(store, HEADER_KEY, hdr.data, hdr.len);
 	if (!r)
 		r = store_barrier(store);
 	if (!r)
