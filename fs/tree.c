@@ -368,7 +368,8 @@ static int folder_of(struct tree *t, struct node *n, struct folder **ret)
 	pthread_mutex_unlock(&t->lock);
 	if (*ret)
 		return 0;
-	/* Whoever knows a directory opened what it is in. */
+	if (n->kind != ENTRY_DIR)
+		return fail(-ENOTDIR, "%s: not a directory", n->name);
 	r = folder_of(t, n->parent, &above);
 	if (r)
 		return r;
@@ -689,6 +690,8 @@ int tree_dir_open(struct tree *t, uint64_t id, struct tree_dir **ret)
 	r = hold(t, id, &h);
 	if (r)
 		return r;
+	if (h.node->kind != ENTRY_DIR)
+		return fail(-ENOTDIR, "%s: not a directory", h.node->name);
 	if (is_root(h.node)) {
 		r = folder_of(t, h.node, &d->folder);
 	} else {
@@ -821,6 +824,8 @@ int tree_file_open(struct tree *t, uint64_t id, struct tree_file **ret)
 	r = hold(t, id, &h);
 	if (r)
 		return r;
+	if (h.node->kind != ENTRY_FILE)
+		return fail(-EISDIR, "not a file");
 	a = attr_now(t, h.node, &valid);
 	if (is_fixed(t, &a))
 		file->source = share(t, h.node, &src);
