@@ -384,8 +384,9 @@ int vault_init(struct store *store, const char *name, struct vault_id *id)
 	vf_header_put(&hdr, &h);
 	r = buf_check(&hdr, HEADER_KEY);
 	vf_key_config(config_key, 1);
-	/* Whole: a torn config would be one that nobody can open. The header last: with it, it is a vault. Two who make one at once are told
-	 * apart by the create-only put of whichever of the two comes second. */
+	/* Whole: nobody could open a vault whose config is torn. The header last: with
+	 * it, it is a vault. Two who make one at once are told apart by the
+	 * create-only put of whichever of the two comes second. */
 	if (!r)
 		r = store_put_whole(store, config_key, cfg.data, cfg.len);
 	if (!r)
