@@ -131,7 +131,8 @@ check_confined() {
 }
 
 check_banned() {
-	# The bare strtol family is for the one module that checks it all.
+	# The bare strtol family is for the one module that checks it all (and
+	# for what is loaded into other programs, which has no library).
 	code "${c_files[@]}" | awk '
 	{
 		file = $0; sub(/:.*/, "", file)
@@ -146,7 +147,7 @@ check_banned() {
 			if (before == "." || before == ">")
 				continue
 			if (name ~ /^(sprintf|vsprintf|strcpy|stpcpy|strcat|strncpy|strncat|strtok|atoi|atol|atoll|atof|gets|gmtime|localtime|mktime|ctime|asctime|system|alloca)$/ ||
-			    (name ~ /^strto(l|ul|ll|ull|imax|umax|f|d|ld)$/ && file != "backend/base/parse.c"))
+			    (name ~ /^strto(l|ul|ll|ull|imax|umax|f|d|ld)$/ && file !~ /^(backend\/base\/parse\.c$|tests\/preload\/)/))
 				print file ":" line ": " name "() is not used here"
 		}
 	}'
