@@ -116,21 +116,16 @@ static bool apply(const struct moves *m, const char *disk, struct place *p)
 	return false;
 }
 
-int moves_find(struct vault *v, const char *vm, const char *disk,
-	       struct place *p)
+/* By the relocate commits up to that head. */
+static int find_up_to(struct vault *v, struct vm_head *h, const char *disk,
+		      struct place *p)
 {
-	DROP(vm_head) struct vm_head *h = NULL;
 	DROP(mem) uint64_t *chain = NULL;
 	struct place at = *p;
 	size_t n = 0;
 	bool moved = false;
 	int r;
 
-	if (p->flags & PLACE_POINT)
-		return fail(-ENOENT, "not moved");
-	r = vault_head(v, vm, 1000, &h);
-	if (r)
-		return r;
 	/* The chain goes back in time; places are looked up forward. */
 	for (uint64_t seq = h->c.last_relocate; seq;) {
 		DROP(cache_blob) struct cache_blob *b = NULL;
@@ -157,4 +152,27 @@ int moves_find(struct vault *v, const char *vm, const char *disk,
 		return fail(-ENOENT, "not moved");
 	*p = at;
 	return 0;
+}
+
+int moves_find(struct vault *v, const char *vm, const char *disk,
+	       struct place *p)
+{
+	DROP(vm_head) struct vm_head *h = NULL;
+	DROP(vm_head) struct vm_head *now = NULL;
+	int r;
+
+	if (p->flags & PLACE_POINT)
+		return fail(-ENOENT, "not moved");
+	r = vault_head(v, vm, 1000, &h);
+	if (!r)
+		r = find_up_to(v, h, disk, p);
+	if (r != -ENOENT)
+		return r;
+	/* It may have moved just now. */
+	r = vault_head(v, vm, 0, &now);
+	if (r)
+		return r;
+	if (now->c.last_relocate == h->c.last_relocate)
+		return fail(-ENOENT, "not moved");
+	return find_up_to(v, now, disk, p);
 }

@@ -50,7 +50,8 @@ static int gone(struct tree *t, const char *key)
 	DROP(vm_head) struct vm_head *h = NULL;
 	struct point_row row;
 	char id[POINT_ID_TEXT];
-	int r = vault_head(t->v, t->p->info.vm, 1000, &h);
+	/* It may have been dropped just now. */
+	int r = vault_head(t->v, t->p->info.vm, 0, &h);
 
 	if (!r)
 		r = vault_find_id(t->v, h, &t->p->info.row.id, &row);
