@@ -17,12 +17,24 @@
 #include "backend/vault/verify_impl.h"
 
 #define VMS_PAGE 256
+/* How old it may be what is known of a VM when something of it is bad. */
+#define NEWS_MS 1000
 /* A dead page holds 4096 places: more of them than this is no honest record. */
 #define DEAD_PAGES_MAX (1u << 20)
 
 bool verify_fatal(int r)
 {
 	return r == -ECANCELED || r == -ENOMEM || r == -ENXIO;
+}
+
+/* Was the point that it is at dropped since its row was read? */
+static bool dropped(struct verify *f)
+{
+	DROP(vm_head) struct vm_head *h = NULL;
+	struct point_row now;
+
+	return f->row && vault_head(f->v, f->vm, NEWS_MS, &h) == 0 &&
+	       vault_find_id(f->v, h, &f->row->id, &now) == -ENOENT;
 }
 
 void verify_tell(struct verify *f, int r)
@@ -36,7 +48,11 @@ void verify_tell(struct verify *f, int r)
 	};
 
 	err_save(r, &why);
+	/* Then nothing that it lacks is bad. */
+	if (dropped(f))
+		return;
 	bad.sentence = why.text;
+	f->point_bad = true;
 	f->out->bad++;
 	if (f->rq->bad)
 		f->rq->bad(f->rq->ctx, &bad);
@@ -235,16 +251,6 @@ static int check_commits_exist(struct verify *f)
 
 /* --- points --- */
 
-/* Was it dropped since its row was read? Then nothing that it lacks is bad. */
-static bool dropped(struct verify *f, const struct point_row *row)
-{
-	DROP(vm_head) struct vm_head *h = NULL;
-	struct point_row now;
-
-	return vault_head(f->v, f->head->vm, 0, &h) == 0 &&
-	       vault_find_id(f->v, h, &row->id, &now) == -ENOENT;
-}
-
 static int check_escrow(struct verify *f, const struct vault_point *p)
 {
 	const struct vf_section *s = &p->p.escrow;
@@ -407,22 +413,17 @@ static int check_point(struct verify *f, const struct point_row *row,
 {
 	struct vault_point *p = NULL;
 	double done = f->done;
-	uint64_t before = f->failures;
 	int r;
 
 	f->row = row;
 	f->out->points++;
-	r = vault_point(f->v, f->head, row, &p);
-	if (r < 0 && !verify_fatal(r) && dropped(f, row))
-		r = 0; /* and there is nothing to look at */
-	else if (r < 0)
-		r = tell(f, r);
+	f->point_bad = false;
+	r = tell(f, vault_point(f->v, f->head, row, &p));
 	if (p) {
 		r = check_disks(f, p, sound);
 		point_info_unref(&p->info);
 	}
-	if (f->failures != before)
-		f->out->bad_points++;
+	f->out->bad_points += f->point_bad;
 	f->row = NULL;
 	f->done = done + f->step;
 	return r;

@@ -20,6 +20,7 @@ struct verify {
 	size_t ntold;
 	/* As out->bad, but an object that was told before counts each time. */
 	uint64_t failures;
+	bool point_bad; /* something of the point it is at, told or told before */
 	/* Where it is. */
 	const char *vm;
 	struct vm_head *head;
@@ -31,8 +32,8 @@ struct verify {
 
 /* Failures that end the run: nothing that comes after would be told apart from them. */
 bool verify_fatal(int r);
-/* Tells of a failure r of the thing it is at, with this thread's sentence. Does not count
- * it in failures. */
+/* Tells of a failure r of the thing it is at, with this thread's sentence; not if that is a
+ * point that was dropped meanwhile. Does not count it in failures. */
 void verify_tell(struct verify *f, int r);
 /* part: of the disk it is at, 0 to 1. 0 or -ECANCELED. */
 int verify_progress(struct verify *f, double part) MUST_USE;

@@ -306,7 +306,9 @@ static void finish_failures(struct disk_walk *w, struct chunk_job *j, bool tell)
 
 		j->first = x->next;
 		w->f->failures += tell;
-		if (tell && !(x->of_object && told_before(w->f, &x->object)))
+		if (tell && x->of_object && told_before(w->f, &x->object))
+			w->f->point_bad = true;
+		else if (tell)
 			verify_tell(w->f, err_load(&x->why));
 		free(x);
 	}

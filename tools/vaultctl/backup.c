@@ -379,6 +379,21 @@ static int result_object(const struct job *j, const struct opened *o,
 	return print_json(top);
 }
 
+static void tell_more(const struct backup_result *res)
+{
+	char base[POINT_ID_TEXT], read_text[SIZE_TEXT_SIZE];
+
+	point_id_text(&res->base, base);
+	size_text(res->read_bytes, read_text);
+	log_info("point %llu on %s: %s read; frames: %llu new, %llu as in the "
+		 "base, %llu zero, %llu from unfinished backups",
+		 (unsigned long long)res->seq, res->base.seq ? base : "nothing",
+		 read_text, (unsigned long long)res->new_frames,
+		 (unsigned long long)res->reused_frames,
+		 (unsigned long long)res->zero_frames,
+		 (unsigned long long)res->adopted_frames);
+}
+
 static void print_result(const struct job *j, const struct backup_result *res,
 			 double seconds)
 {
@@ -416,6 +431,7 @@ static int run(const struct command *c, struct job *j, struct opened *o)
 	if (r < 0)
 		return r;
 	seconds = (double)(monotonic_ns() - start) / 1e9;
+	tell_more(&res);
 	if (c->json)
 		return result_object(j, o, &res, seconds);
 	if (!c->quiet)

@@ -207,6 +207,11 @@ static int set_targets(struct restore *r, const char *to)
 
 static int restore_one(struct restore *r, struct restore_disk *d)
 {
+	char data[SIZE_TEXT_SIZE];
+
+	size_text(d->data_bytes, data);
+	log_info("disk %s to %s: %s of data, %u workers", d->name, d->to, data,
+		 restore_workers());
 	progress_what(&r->progress, d->name);
 	switch (r->target) {
 	case TARGET_DEVICE:

@@ -4,10 +4,11 @@
 # The disk is full: one sentence; what was there is whole, and with room it goes on.
 . "$SRC/tests/lib.sh"
 require unshare
-((EUID == 0)) || skip "needs root, for a small file system"
 if [[ ${1-} != inside ]]; then
-	unshare -m true 2>/dev/null || skip "needs a mount namespace"
-	exec unshare -m "$0" inside
+	space=(unshare -m)
+	((EUID == 0)) || space=(unshare -rm)
+	"${space[@]}" true 2>/dev/null || skip "needs a mount namespace"
+	exec "${space[@]}" "$0" inside
 fi
 mkdir small
 mount -t tmpfs -o size=24M tmpfs small || skip "needs the right to mount"
