@@ -323,9 +323,9 @@ static void check_disk(struct world *w, struct vault_point *p, size_t at,
 				    (size_t)min_u64(VF_FRAME_SIZE, end - off));
 		off = end;
 	}
-	for (int k = 0; k < 20; k++) {
+	for (int k = 0; k < 8; k++) {
 		uint64_t off = world_pick(w, i->size);
-		uint64_t len = 1 + world_pick(w, 200000);
+		uint64_t len = 1 + world_pick(w, 100000);
 
 		check_range(s, i, off, (size_t)min_u64(len, i->size - off));
 	}
