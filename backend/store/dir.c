@@ -727,7 +727,7 @@ static bool same_bytes(int fd, const struct store_piece *pieces, size_t npieces,
 /* Something has the name. Ours from before, if the bytes are the same. */
 static int settle(struct dir *d, const struct folder *f, const char *leaf,
 		  const char *key, const struct store_piece *pieces,
-		  size_t npieces)
+		  size_t npieces, bool whole)
 {
 	DROP(fd) int fd = sys_open(d, f->fd, leaf, O_RDONLY | O_NONBLOCK, 0);
 	DROP(mem) uint8_t *work = NULL;
@@ -754,11 +754,11 @@ static int settle(struct dir *d, const struct folder *f, const char *leaf,
 		return -ENOMEM;
 	if (!same_bytes(fd, pieces, npieces, work, &r))
 		return r < 0 ? r : -EEXIST;
-	if (d->base.durable_puts) {
+	/* It may have been put in the other manner. */
+	if (d->base.durable_puts || whole)
 		r = sync_or_break(d, sys_fsync(fd), key);
-		if (r == 0)
-			r = sync_or_break(d, sys_fsync_folder(f->fd), key);
-	}
+	if (r == 0 && d->base.durable_puts)
+		r = sync_or_break(d, sys_fsync_folder(f->fd), key);
 	/* Whoever wrote it, it is for our barrier to make it durable. */
 	atomic_store(&d->wrote, true);
 	return r;
@@ -787,7 +787,7 @@ static int link_unnamed(int fd, int at, const char *leaf)
 /* -EOPNOTSUPP: this file system or system has no such files. */
 static int put_unnamed(struct dir *d, const struct folder *f, const char *leaf,
 		       const char *key, const struct store_piece *pieces,
-		       size_t npieces)
+		       size_t npieces, bool whole)
 {
 	DROP(fd) int fd = -1;
 	int r;
@@ -868,7 +868,7 @@ static int publish_named(struct dir *d, int tmp, const char *name, int at,
 
 static int put_named(struct dir *d, const struct folder *f, const char *leaf,
 		     const char *key, const struct store_piece *pieces,
-		     size_t npieces)
+		     size_t npieces, bool whole)
 {
 	struct folder *tmp;
 	uint8_t random[8];
@@ -918,7 +918,8 @@ static int put_named(struct dir *d, const struct folder *f, const char *leaf,
 }
 
 static int put_once(struct dir *d, const char *key,
-		    const struct store_piece *pieces, size_t npieces)
+		    const struct store_piece *pieces, size_t npieces,
+		    bool whole)
 {
 	const char *slash = strrchr(key, '/');
 	const char *leaf = slash ? slash + 1 : key;
@@ -929,15 +930,15 @@ static int put_once(struct dir *d, const char *key,
 		return r;
 	r = atomic_load(&d->no_tmpfile)
 		    ? -EOPNOTSUPP
-		    : put_unnamed(d, f, leaf, key, pieces, npieces);
+		    : put_unnamed(d, f, leaf, key, pieces, npieces, whole);
 	if (r == -EOPNOTSUPP) {
 		atomic_store(&d->no_tmpfile, true);
-		r = put_named(d, f, leaf, key, pieces, npieces);
+		r = put_named(d, f, leaf, key, pieces, npieces, whole);
 	}
 	if (r == 0 && d->base.durable_puts)
 		r = sync_or_break(d, sys_fsync_folder(f->fd), key);
 	else if (r == -EEXIST)
-		r = settle(d, f, leaf, key, pieces, npieces);
+		r = settle(d, f, leaf, key, pieces, npieces, whole);
 	/* Removed under us, which file systems tell in several ways. */
 	if (r < 0 && (r == -ESTALE || folder_gone(f))) {
 		folder_forget(d, f);
@@ -996,8 +997,9 @@ static void pause_after(int tries)
 		nanosleep(&t, NULL);
 }
 
-static int dir_put(struct store *s, const char *key,
-		   const struct store_piece *pieces, size_t npieces)
+/* whole: synced before it has its name, so that it is never torn. */
+static int put_any(struct store *s, const char *key,
+		   const struct store_piece *pieces, size_t npieces, bool whole)
 {
 	struct dir *d = dir_of(s);
 
@@ -1009,7 +1011,7 @@ static int dir_put(struct store *s, const char *key,
 
 		if (atomic_load(&d->broken))
 			return broken(d);
-		r = put_once(d, key, pieces, npieces);
+		r = put_once(d, key, pieces, npieces, whole);
 		if (atomic_load(&d->broken))
 			return broken(d);
 		if (r == 0)
@@ -1024,6 +1026,18 @@ static int dir_put(struct store *s, const char *key,
 			return say_put(d, r, key);
 		pause_after(tries);
 	}
+}
+
+static int dir_put(struct store *s, const char *key,
+		   const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, false);
+}
+
+static int dir_put_whole(struct store *s, const char *key,
+			 const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, true);
 }
 
 static int dir_barrier(struct store *s)
@@ -1417,6 +1431,7 @@ static const struct store_ops dir_ops = {
 	.read = dir_read,
 	.get = dir_get,
 	.put = dir_put,
+	.put_whole = dir_put_whole,
 	.barrier = dir_barrier,
 	.list = dir_list,
 	.remove = dir_remove,

@@ -198,7 +198,7 @@ int store_put_whole(struct store *s, const char *key, const void *data,
 	if (r)
 		return r;
 	return (s->ops->put_whole ? s->ops->put_whole : s->ops->put)(s, key,
-								    &piece, 1);
+								     &piece, 1);
 }
 
 int store_barrier(struct store *s)

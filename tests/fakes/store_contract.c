@@ -192,6 +192,21 @@ static void create_only(struct store *s)
 	CHECK_OK(store_barrier(s));
 	CHECK_OK(store_barrier(s));
 
+	/* A whole one is an object like the others. */
+	CHECK_OK(store_put_whole(s, "o/whole", "hello", 5));
+	CHECK_OK(store_put_whole(s, "o/whole", "hello", 5));
+	CHECK_OK(store_put(s, "o/whole", "hello", 5));
+	CHECK_FAILS(-EEXIST, store_put_whole(s, "o/whole", "hellO", 5));
+	CHECK_FAILS(-EEXIST, store_put(s, "o/whole", "", 0));
+	CHECK_FAILS(-EINVAL, store_put_whole(s, "o//whole", "hello", 5));
+	CHECK_FAILS(-EFBIG, store_put_whole(s, "o/big", "hello",
+					    (size_t)STORE_OBJECT_MAX + 1));
+	CHECK(has(s, "o/whole", "hello", 5));
+	CHECK_OK(store_put_whole(s, "o/empty", NULL, 0));
+	CHECK_OK(store_barrier(s));
+	CHECK_OK(store_remove(s, "o/whole"));
+	CHECK_OK(store_remove(s, "o/empty"));
+
 	CHECK_OK(store_remove(s, "o/a"));
 	CHECK_FAILS(-ENOENT, store_remove(s, "o/a"));
 	CHECK_FAILS(-ENOENT, store_stat(s, "o/a", &size));
@@ -250,7 +265,7 @@ static void check_list(struct store *s, char **keys, size_t n,
 	size_t count = model(keys, n, prefix, start, fold, want), at = 0;
 	bool more = true;
 
-	strcpy(after, start);
+	snprintf(after, sizeof(after), "%s", start);
 	while (more) {
 		struct store_list l = { 0 };
 
@@ -266,7 +281,7 @@ static void check_list(struct store *s, char **keys, size_t n,
 			CHECK_U64(l.entries[i].size, key[strlen(key) - 1] == '/'
 							     ? 0
 							     : strlen(key));
-			strcpy(after, key);
+			snprintf(after, sizeof(after), "%s", key);
 		}
 		more = l.more;
 		store_list_release(&l);
@@ -362,7 +377,7 @@ static void listing_moving(struct store *s)
 		CHECK_OK(store_list(s, "m/", after, 7, false, &l));
 		for (size_t i = 0; i < l.count; i++) {
 			CHECK(strcmp(l.entries[i].key, after) > 0);
-			strcpy(after, l.entries[i].key);
+			snprintf(after, sizeof(after), "%s", l.entries[i].key);
 			seen += !strchr(after, '~');
 		}
 		more = l.more;

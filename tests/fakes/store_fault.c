@@ -152,8 +152,19 @@ static int fault_get(struct store *s, const char *key, size_t max,
 	return 0;
 }
 
-static int fault_put(struct store *s, const char *key,
-		     const struct store_piece *pieces, size_t npieces)
+static int put_inner(struct faulty *fs, const char *key,
+		     const struct store_piece *pieces, size_t npieces,
+		     bool whole)
+{
+	/* put_whole has one piece. */
+	if (whole)
+		return store_put_whole(fs->inner, key, pieces->data,
+				       pieces->len);
+	return store_putv(fs->inner, key, pieces, npieces);
+}
+
+static int put_any(struct store *s, const char *key,
+		   const struct store_piece *pieces, size_t npieces, bool whole)
 {
 	struct faulty *fs = faulty_of(s);
 	int r = begin(fs->fault, STORE_PUT, key);
@@ -162,13 +173,25 @@ static int fault_put(struct store *s, const char *key,
 	for (size_t i = 0; i < npieces; i++)
 		atomic_fetch_add(&fs->fault->bytes_put, pieces[i].len);
 	if (r == 0)
-		return store_putv(fs->inner, key, pieces, npieces);
+		return put_inner(fs, key, pieces, npieces, whole);
 	if (!fs->fault->answer_lost)
 		return r;
 	err_save(r, &said);
-	r = store_putv(fs->inner, key, pieces, npieces);
+	r = put_inner(fs, key, pieces, npieces, whole);
 	/* What would have failed anyhow says its own reason. */
 	return r < 0 ? r : err_load(&said);
+}
+
+static int fault_put(struct store *s, const char *key,
+		     const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, false);
+}
+
+static int fault_put_whole(struct store *s, const char *key,
+			   const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, true);
 }
 
 static int fault_barrier(struct store *s)
@@ -224,6 +247,7 @@ static const struct store_ops fault_ops = {
 	.read = fault_read,
 	.get = fault_get,
 	.put = fault_put,
+	.put_whole = fault_put_whole,
 	.barrier = fault_barrier,
 	.list = fault_list,
 	.remove = fault_remove,

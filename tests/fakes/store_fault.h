@@ -35,7 +35,7 @@ enum store_bend {
  * set before the store is used, or changed while no other thread uses it.
  */
 struct store_fault {
-	uint64_t fail_call;	       /* this call fails, of any kind, from 1 */
+	uint64_t fail_call; /* this call fails, of any kind, from 1 */
 	uint64_t fail_of[STORE_CALLS]; /* ... of the calls of one kind */
 	/* Counts, and so fails, only calls whose key, or prefix, contains this;
 	 * a barrier has none. NULL: all. */

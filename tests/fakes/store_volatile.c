@@ -16,6 +16,7 @@ struct pending {
 	struct buf before; /* ... with these bytes */
 	struct buf after;  /* what was put, unless it is removed again */
 	bool there;	   /* now */
+	bool whole;	   /* it is not torn: what is lost of it is all of it */
 };
 
 struct cached {
@@ -103,8 +104,8 @@ static void forget_last_if_unused(struct cached *c)
 	c->count--;
 }
 
-static int volatile_put(struct store *s, const char *key,
-			const struct store_piece *pieces, size_t npieces)
+static int put_any(struct store *s, const char *key,
+		   const struct store_piece *pieces, size_t npieces, bool whole)
 {
 	struct cached *c = cached_of(s);
 	DROP(lock) pthread_mutex_t *held = lock(&c->lock);
@@ -114,8 +115,13 @@ static int volatile_put(struct store *s, const char *key,
 
 	(void)held;
 	/* Nothing new, or refused. */
-	if (store_stat(c->memory, key, &size) == 0)
-		return store_putv(c->memory, key, pieces, npieces);
+	if (store_stat(c->memory, key, &size) == 0) {
+		r = store_putv(c->memory, key, pieces, npieces);
+		for (size_t i = 0; r == 0 && whole && i < c->count; i++)
+			if (!strcmp(c->pending[i].key, key))
+				c->pending[i].whole = true;
+		return r;
+	}
 	r = pending_of(c, key, &p);
 	if (r < 0)
 		return r;
@@ -125,11 +131,24 @@ static int volatile_put(struct store *s, const char *key,
 		return r;
 	}
 	p->there = true;
+	p->whole = whole;
 	buf_reset(&p->after);
 	for (size_t i = 0; i < npieces; i++)
 		if (pieces[i].len)
 			buf_add(&p->after, pieces[i].data, pieces[i].len);
 	return buf_check(&p->after, key);
+}
+
+static int volatile_put(struct store *s, const char *key,
+			const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, false);
+}
+
+static int volatile_put_whole(struct store *s, const char *key,
+			      const struct store_piece *pieces, size_t npieces)
+{
+	return put_any(s, key, pieces, npieces, true);
 }
 
 static int volatile_remove(struct store *s, const char *key)
@@ -188,6 +207,7 @@ static const struct store_ops volatile_ops = {
 	.read = volatile_read,
 	.get = volatile_get,
 	.put = volatile_put,
+	.put_whole = volatile_put_whole,
 	.barrier = volatile_barrier,
 	.list = volatile_list,
 	.remove = volatile_remove,
@@ -281,6 +301,8 @@ static bool left_of(const struct pending *p, enum fate fate,
 {
 	const struct buf *b = p->there || !p->durable ? &p->after : &p->before;
 
+	if (p->whole && fate != KEPT)
+		fate = MISSING;
 	*word = NULL;
 	*data = b->data;
 	*len = b->len;

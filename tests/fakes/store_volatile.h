@@ -4,7 +4,8 @@
  * put and removed since the last barrier, and builds what a power failure could have
  * left. What was put before the barrier is whole in all of them. Of each pending
  * put, apart from the others, any of these is left: all of it, nothing, an
- * object of no bytes, its first half. A pending removal has happened or not.
+ * object of no bytes, its first half; of one that was put whole, all or nothing.
+ * A pending removal has happened or not.
  */
 #pragma once
 #include "backend/store/store.h"

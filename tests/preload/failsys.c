@@ -103,6 +103,19 @@ static struct {
 static atomic_ulong counted;
 static atomic_ulong struck;
 
+/* Digits; 0 for anything else. */
+static unsigned long number(const char *s)
+{
+	unsigned long n = 0;
+
+	for (; s && *s; s++) {
+		if (*s < '0' || *s > '9')
+			return 0;
+		n = n * 10 + (unsigned long)(*s - '0');
+	}
+	return n;
+}
+
 static int errno_of(const char *s)
 {
 	static const struct {
@@ -120,7 +133,7 @@ static int errno_of(const char *s)
 	for (size_t i = 0; s && i < sizeof(known) / sizeof(known[0]); i++)
 		if (!strcmp(s, known[i].name))
 			return known[i].value;
-	return s && *s ? (int)strtol(s, NULL, 10) : EIO;
+	return number(s) ? (int)number(s) : EIO;
 }
 
 static bool set(const char *name)
@@ -159,10 +172,9 @@ __attribute__((constructor)) static void start(void)
 		return;
 	resolve(dir);
 	config.len = strlen(config.dir);
-	s = getenv("FAILSYS_AT");
-	config.at = s ? strtoul(s, NULL, 10) : 0;
+	config.at = number(getenv("FAILSYS_AT"));
 	s = getenv("FAILSYS_TIMES");
-	config.times = s ? strtoul(s, NULL, 10) : 1;
+	config.times = s ? number(s) : 1;
 	config.error = errno_of(getenv("FAILSYS_ERRNO"));
 	config.after = set("FAILSYS_AFTER");
 	config.kill = set("FAILSYS_KILL");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* The contract on the stores of this folder and of the fakes, and the fakes' own faults. */
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #include "tests/fakes/store_volatile.h"
 #include "tests/unit/check.h"
 
-static char work[4096];
+static char work[PATH_MAX];
 
 static struct store *make_memory(void)
 {
@@ -411,6 +412,35 @@ static void test_volatile_many(void)
 			CHECK(seen[i][f] > 100);
 }
 
+/* What was put whole is there whole, or not at all. */
+static void test_volatile_whole(void)
+{
+	for (int n = 1; n < 20; n += 6) {
+		DROP(store) struct store *s = make_volatile();
+		bool seen[2] = { false, false };
+		char key[16];
+
+		for (int i = 1; i < n; i++) {
+			snprintf(key, sizeof(key), "k%02d", i);
+			CHECK_OK(store_put(s, key, "0123", 4));
+		}
+		/* Also when it was put in the other manner before. */
+		if (n > 1)
+			CHECK_OK(store_put(s, "whole", "4567", 4));
+		CHECK_OK(store_put_whole(s, "whole", "4567", 4));
+		for (uint64_t c = 0; c < store_volatile_choices(s); c++) {
+			DROP(store) struct store *found = NULL;
+			int f;
+
+			CHECK_OK(store_volatile_crash(s, c, &found));
+			f = fate(left(found, "whole"), "4567");
+			CHECK(f < 2);
+			seen[f] = true;
+		}
+		CHECK(seen[0] && seen[1]);
+	}
+}
+
 static void test_memory_tools(void)
 {
 	DROP(store) struct store *s = make_memory();
@@ -431,13 +461,12 @@ static void test_memory_tools(void)
 int main(void)
 {
 	const char *tmp = getenv("TMPDIR");
-	char real[4096];
+	char made[PATH_MAX];
 
-	snprintf(work, sizeof(work), "%s/store.XXXXXX",
+	snprintf(made, sizeof(made), "%s/store.XXXXXX",
 		 tmp && *tmp ? tmp : "/tmp");
-	CHECK(mkdtemp(work));
-	CHECK(realpath(work, real));
-	strcpy(work, real);
+	CHECK(mkdtemp(made));
+	CHECK(realpath(made, work));
 
 	test_urls();
 	test_missing_options();
@@ -446,6 +475,7 @@ int main(void)
 	test_fault_ways();
 	test_volatile_few();
 	test_volatile_many();
+	test_volatile_whole();
 	store_contract(make_memory);
 	store_contract(make_fault);
 	store_contract(make_volatile);
