@@ -79,7 +79,8 @@ struct journal {
 };
 /* Up to where; 0 when there is none, or it is of something else. */
 uint64_t journal_read(const struct journal *j, bool *other);
-int journal_write(const struct journal *j, uint64_t done) MUST_USE;
+/* What cannot be written is told to who wants to hear it, and is no failure. */
+void journal_write(const struct journal *j, uint64_t done);
 void journal_remove(const struct journal *j);
 
 /*

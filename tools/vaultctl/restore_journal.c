@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "backend/base/err.h"
+#include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "backend/base/pool.h"
 #include "tools/vaultctl/restore.h"
@@ -72,29 +73,47 @@ uint64_t journal_read(const struct journal *j, bool *other)
 	return *other ? 0 : n;
 }
 
-int journal_write(const struct journal *j, uint64_t done)
+static int try_write(const struct journal *j, uint64_t done)
 {
 	DROP(fd) int fd = -1;
 	char temp[TEMP_NAME], text[JOURNAL_MAX];
 	int n;
 
-	if (!*j->identity)
-		return 0;
 	snprintf(temp, sizeof(temp), "%s~", j->name);
 	n = snprintf(text, sizeof(text), MAGIC "\n%s\n%" PRIu64 "\nend\n",
 		     j->identity, done);
 	fd = openat(j->dirfd, temp,
 		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
 		    0600);
-	if (fd < 0 || n < 0 || write(fd, text, (size_t)n) != n ||
-	    renameat(j->dirfd, temp, j->dirfd, j->name) < 0)
-		return fail_errno(errno, "%s", j->name);
+	if (fd < 0 || n < 0)
+		return fail_errno(errno, "%s", temp);
+	errno = ENOSPC; /* when it is short */
+	if (write(fd, text, (size_t)n) != n ||
+	    renameat(j->dirfd, temp, j->dirfd, j->name) < 0) {
+		int r = fail_errno(errno, "%s", temp);
+
+		(void)unlinkat(j->dirfd, temp, 0);
+		return r;
+	}
 	return 0;
 }
 
+void journal_write(const struct journal *j, uint64_t done)
+{
+	int r = *j->identity ? try_write(j, done) : 0;
+
+	/* What is restored is none the worse for it. */
+	if (r < 0)
+		log_info("--resume will not be able to go on from here: %s",
+			 err_text(r));
+}
+
+/* Durably: were it there again after a power failure, it would speak of what
+ * has been overwritten since. */
 void journal_remove(const struct journal *j)
 {
-	(void)unlinkat(j->dirfd, j->name, 0);
+	if (unlinkat(j->dirfd, j->name, 0) == 0)
+		(void)fsync(j->dirfd);
 }
 
 /* --- the thread --- */
@@ -120,8 +139,8 @@ static void flush(struct pool_job *job)
 
 	if (fdatasync(f->fd) < 0)
 		r = fail_errno(errno, "%s: making it durable", f->path);
-	if (r == 0)
-		r = journal_write(f->journal, f->upto);
+	else
+		journal_write(f->journal, f->upto);
 	pthread_mutex_lock(&f->lock);
 	f->result = r;
 	if (r < 0)

@@ -51,6 +51,10 @@ run_fails 1 owner vaultctl key add vault "$mine"
 
 # Retired: what it wrote counts, what it would write does not.
 run_ok owner vaultctl key retire vault "$mine"
+for c in list show; do
+	run_ok owner vaultctl key $c vault --json
+	python3 -m json.tool <<<"$OUT" >/dev/null
+done
 run_ok owner vaultctl key list vault --json
 assert_contains "$OUT" '"active": false'
 run_fails 1 other vaultctl backup vault vm -d os=x.img
