@@ -32,6 +32,13 @@ struct file {
 	bool device;
 	/* As they were at opening. */
 	struct timespec mtime, ctime;
+
+	/* The last run of data that was found. tmpfs looks at every page up to the
+	 * hole it is asked for: to ask for each chunk of a dense image anew would take
+	 * the square of its size. That a hole was made in it since changes no byte
+	 * that is read. */
+	pthread_mutex_t lock; /* of the two below; not held across I/O */
+	uint64_t data_start, data_end;
 };
 
 static const struct source_ops file_ops;
@@ -43,6 +50,7 @@ static void file_close(struct source *s)
 	if (f->fd >= 0)
 		close(f->fd);
 	free(f->path);
+	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
 
@@ -142,15 +150,39 @@ static int no_data(const struct file *f, uint64_t max, struct extent *out)
 	return 0;
 }
 
+static uint64_t known_data(struct file *f, uint64_t off)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&f->lock);
+
+	(void)held;
+	return off >= f->data_start && off < f->data_end ? f->data_end - off
+							 : 0;
+}
+
+static void learn_data(struct file *f, uint64_t off, uint64_t end)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&f->lock);
+
+	(void)held;
+	f->data_start = off;
+	f->data_end = end;
+}
+
 static int file_extent(struct source *s, uint64_t off, uint64_t max,
 		       struct extent *out)
 {
 	struct file *f = container_of(s, struct file, base);
+	uint64_t known;
 	off_t at, end;
 
 	*out = (struct extent){ .length = max };
 	if (f->device)
 		return 0;
+	known = known_data(f, off);
+	if (known) {
+		out->length = known;
+		return 0;
+	}
 	at = lseek(f->fd, (off_t)off, SEEK_DATA);
 	if (at < 0) {
 		if (errno == ENXIO)
@@ -166,8 +198,10 @@ static int file_extent(struct source *s, uint64_t off, uint64_t max,
 	}
 	/* Whatever it cannot say is data. */
 	end = lseek(f->fd, (off_t)off, SEEK_HOLE);
-	if (end > at)
+	if (end > at) {
 		out->length = (uint64_t)(end - at);
+		learn_data(f, (uint64_t)at, (uint64_t)end);
+	}
 	return 0;
 }
 
@@ -196,6 +230,7 @@ int source_open_file(const char *path, struct source **ret)
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return fail(-ENOMEM, "out of memory");
+	pthread_mutex_init(&f->lock, NULL);
 	f->fd = -1;
 	f->path = strdup(path);
 	if (!f->path)
