@@ -33,9 +33,9 @@ struct store;
 /* One page of a listing, sorted bytewise by key. Freed by store_list_release(). */
 struct store_list {
 	struct store_entry {
-		char *key;	/* whole key; ends in '/' for a common prefix */
-		uint64_t size;	/* 0 for a common prefix */
-	} *entries;
+		char *key;     /* whole key; ends in '/' for a common prefix */
+		uint64_t size; /* 0 for a common prefix */
+	} * entries;
 	size_t count;
 	bool more; /* there may be more after the last entry */
 };
@@ -51,7 +51,8 @@ struct store_ops {
 	int (*stat)(struct store *s, const char *key, uint64_t *size);
 	int (*read)(struct store *s, const char *key, void *buf, size_t len,
 		    uint64_t off);
-	int (*get)(struct store *s, const char *key, size_t max, struct buf *out);
+	int (*get)(struct store *s, const char *key, size_t max,
+		   struct buf *out);
 	int (*put)(struct store *s, const char *key,
 		   const struct store_piece *pieces, size_t npieces);
 	/* As put; optional: without it put is as good. */
@@ -88,14 +89,16 @@ int store_stat(struct store *s, const char *key, uint64_t *size) MUST_USE;
 int store_read(struct store *s, const char *key, void *buf, size_t len,
 	       uint64_t off) MUST_USE;
 /* The whole object appended to out, -EFBIG if it is over max bytes. One request. */
-int store_get(struct store *s, const char *key, size_t max, struct buf *out) MUST_USE;
+int store_get(struct store *s, const char *key, size_t max,
+	      struct buf *out) MUST_USE;
 /*
  * Creates; never replaces. An object of the same bytes already there is success (a lost
  * answer is settled by reading back); one of other bytes is -EEXIST.
  */
-int store_put(struct store *s, const char *key, const void *data, size_t len) MUST_USE;
-int store_putv(struct store *s, const char *key, const struct store_piece *pieces,
-	       size_t npieces) MUST_USE;
+int store_put(struct store *s, const char *key, const void *data,
+	      size_t len) MUST_USE;
+int store_putv(struct store *s, const char *key,
+	       const struct store_piece *pieces, size_t npieces) MUST_USE;
 /*
  * The same, but a power failure leaves all of it or nothing, never a torn object, also where
  * puts are not durable: for an object whose being there decides (a commit, a config).
@@ -113,8 +116,8 @@ int store_barrier(struct store *s) MUST_USE;
  * may be short, but one that says more is not empty: one goes on after its last
  * entry. A folder that has no objects (any more) may show.
  */
-int store_list(struct store *s, const char *prefix, const char *after, size_t max,
-	       bool fold, struct store_list *out) MUST_USE;
+int store_list(struct store *s, const char *prefix, const char *after,
+	       size_t max, bool fold, struct store_list *out) MUST_USE;
 void store_list_release(struct store_list *l);
 /* -ENOENT if it is not there. Not durable by itself: after a power failure the
  * object may be there again. */
@@ -139,5 +142,6 @@ static inline void drop_store_list(struct store_list *l)
 }
 
 /* The implementations' own openers, for store_open() and tests. */
-int store_open_dir(const char *path, bool writable, struct store **ret) MUST_USE;
+int store_open_dir(const char *path, bool writable,
+		   struct store **ret) MUST_USE;
 int store_create_dir(const char *path, struct store **ret) MUST_USE;
