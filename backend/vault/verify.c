@@ -529,9 +529,7 @@ static void drop_verify(struct verify *f)
 int vault_verify(struct vault *v, const struct verify_request *rq,
 		 struct verify_result *out)
 {
-	__attribute__((cleanup(drop_verify))) struct verify f = { .v = v,
-								  .rq = rq,
-								  .out = out };
+	DROP(verify) struct verify f = { .v = v, .rq = rq, .out = out };
 	struct configs configs = { 0 };
 	int r;
 

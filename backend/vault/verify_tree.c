@@ -178,8 +178,8 @@ static bool was_moved(struct disk_walk *w, const struct place *p)
 }
 
 /*
- * The object of a place is there, is long enough, and has its trailer. *object: the digest of its key,
- * for telling; *readable: the place itself can be read.
+ * The object of a place is there, is long enough, and has its trailer. *object: the digest
+ * of its key, for telling; *readable: the place itself can be read.
  */
 static int check_object(struct disk_walk *w, const struct place *p,
 			struct digest *object, bool *readable)

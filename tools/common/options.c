@@ -44,18 +44,18 @@ const char *command_arg(const struct command *c, size_t i)
 
 #define NSHARED 4
 
-struct table {
+struct option_table {
 	struct option_def *defs;
 	size_t n;
 	bool help;
 };
 
-static void drop_table(struct table *t)
+static void drop_option_table(struct option_table *t)
 {
 	free(t->defs);
 }
 
-static int table_make(struct command *c, struct table *t)
+static int table_make(struct command *c, struct option_table *t)
 {
 	const struct option_def shared[NSHARED] = {
 		{ 'J', "json", OPTION_FLAG, &c->json, NULL,
@@ -121,7 +121,7 @@ static void print_option(const struct option_def *o)
 	print_wrapped(o->help, HELP_COLUMN, HELP_COLUMN);
 }
 
-static void print_help(const struct command *c, const struct table *t)
+static void print_help(const struct command *c, const struct option_table *t)
 {
 	printf("usage: vaultctl %s [OPTION]... %s\n\n", c->name, c->operands);
 	print_wrapped(c->about, 0, 0);
@@ -225,7 +225,7 @@ static void drop_getopt_form(struct getopt_form *f)
 	free(f->letters);
 }
 
-static int form_make(const struct table *t, struct getopt_form *f)
+static int form_make(const struct option_table *t, struct getopt_form *f)
 {
 	char *p;
 
@@ -252,7 +252,7 @@ static int form_make(const struct table *t, struct getopt_form *f)
 	return 0;
 }
 
-static const struct option_def *find(const struct table *t, int c)
+static const struct option_def *find(const struct option_table *t, int c)
 {
 	if (c >= LONG_BASE)
 		return (size_t)(c - LONG_BASE) < t->n ? &t->defs[c - LONG_BASE]
@@ -264,7 +264,7 @@ static const struct option_def *find(const struct table *t, int c)
 }
 
 /* getopt_long() returned ':' or '?' after it looked at this word. */
-static int complain(const struct table *t, int c, const char *word)
+static int complain(const struct option_table *t, int c, const char *word)
 {
 	const struct option_def *o = find(t, optopt);
 	int len = (int)strcspn(word, "=");
@@ -280,10 +280,10 @@ static int complain(const struct table *t, int c, const char *word)
 			 len, word);
 }
 
-static int parse_options(struct command *c, struct table *t, int argc,
+static int parse_options(struct command *c, struct option_table *t, int argc,
 			 char **argv)
 {
-	__attribute__((cleanup(drop_getopt_form))) struct getopt_form f = { 0 };
+	DROP(getopt_form) struct getopt_form f = { 0 };
 	const struct option_def *o;
 	int r, ch;
 
@@ -320,7 +320,7 @@ static void set_log_level(const struct command *c)
 
 int command_parse(struct command *c, int argc, char **argv)
 {
-	__attribute__((cleanup(drop_table))) struct table t = { 0 };
+	DROP(option_table) struct option_table t = { 0 };
 	int r = table_make(c, &t);
 
 	if (r == 0)

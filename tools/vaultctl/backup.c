@@ -463,7 +463,7 @@ static int prepare(struct job *j, struct opened *o, const struct command *c,
 
 int cmd_backup(int argc, char **argv)
 {
-	__attribute__((cleanup(drop_arguments))) struct arguments a = { 0 };
+	DROP(arguments) struct arguments a = { 0 };
 	const struct option_def options[] = {
 		{ 'd', "disk", OPTION_LIST, &a.disks, "NAME=IMAGE",
 		  "a disk: its name in the point, and a raw file, a block "
@@ -496,8 +496,8 @@ int cmd_backup(int argc, char **argv)
 		"made when it is new. All disks become one point, or none "
 		"does. Only what differs from the base point is stored. A "
 		"backup that was killed is gone on with by the next one.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
-	__attribute__((cleanup(drop_job))) struct job j = { 0 };
+	DROP(opened) struct opened o = { 0 };
+	DROP(job) struct job j = { 0 };
 	int r = command_parse(&c, argc, argv);
 
 	if (r)

@@ -93,7 +93,7 @@ static int key_list(int argc, char **argv)
 		"key list", "VAULT",
 		"Lists the owner key, whether it is pinned here, and the "
 		"writer keys.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	DROP(vault_config) struct vault_config *config = NULL;
 	struct vault *v;
 	bool pinned;
@@ -153,7 +153,7 @@ static int key_add(int argc, char **argv)
 		"Adds the writer key of another host, so that it may back up "
 		"into the vault. KEY is what 'vaultctl key show' prints there. "
 		"Needs the owner key.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	struct sign_public key;
 	struct vault *v;
 	int r = command_parse(&c, argc, argv);
@@ -177,7 +177,7 @@ static int key_retire(int argc, char **argv)
 		"key retire", "VAULT KEY",
 		"Retires a writer key: what it has signed up to now counts, "
 		"what it signs from now on does not. Needs the owner key.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	struct sign_public key;
 	struct vault *v;
 	int r = command_parse(&c, argc, argv);
@@ -248,7 +248,7 @@ static int key_pin(int argc, char **argv)
 		"this id with another owner is refused. With OWNER_KEY, as "
 		"'vaultctl key list' prints it elsewhere, only if it is that "
 		"one; else whatever the vault says now is trusted.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	struct sign_public wanted;
 	const char *text;
 	struct vault *v;
@@ -277,7 +277,7 @@ static int key_show(int argc, char **argv)
 		"Prints the public writer key of this host, which is made if "
 		"there is none. The owner of the vault adds it by 'vaultctl "
 		"key add'.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	struct sign_public key;
 	struct vault *v;
 	char hex[KEY_HEX];

@@ -66,8 +66,7 @@ static int list_vms(struct listing *l)
 	int r, bad = 0;
 
 	while (more) {
-		__attribute__((
-			cleanup(drop_name_page))) struct name_page page = { 0 };
+		DROP(name_page) struct name_page page = { 0 };
 
 		r = catalog_vms(l->catalog, l->vault, after, PAGE, &page);
 		if (r < 0)
@@ -193,8 +192,7 @@ static int list_points(struct listing *l)
 	int r;
 
 	while (more) {
-		__attribute__((cleanup(
-			drop_point_page))) struct point_page page = { 0 };
+		DROP(point_page) struct point_page page = { 0 };
 
 		r = interrupt_check();
 		if (r == 0)
@@ -287,7 +285,7 @@ int cmd_list(int argc, char **argv)
 		"list", "VAULT [VM]", options,
 		"Lists the VMs of a vault, or the recovery points of a VM from "
 		"the oldest to the newest.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	int r = command_parse(&c, argc, argv);
 
 	if (r)

@@ -102,8 +102,8 @@ int cmd_prune(int argc, char **argv)
 		"Drops recovery points of a VM, all of those named or none. "
 		"They are gone from listings and mounts at once; what only "
 		"they needed stays in the vault until it is swept.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
-	__attribute__((cleanup(drop_victims))) struct victims v = { 0 };
+	DROP(opened) struct opened o = { 0 };
+	DROP(victims) struct victims v = { 0 };
 	struct vault *vault;
 	const char *vm;
 	int r = command_parse(&c, argc, argv);

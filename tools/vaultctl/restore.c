@@ -341,7 +341,7 @@ int cmd_restore(int argc, char **argv)
 {
 	static const char *const formats[] = { "raw", "vhd", NULL };
 	DROP(string_list) struct string_list names = { 0 };
-	__attribute__((cleanup(drop_restore))) struct restore r = { 0 };
+	DROP(restore) struct restore r = { 0 };
 	const char *to = NULL, *format = "raw";
 	const struct option_def options[] = {
 		{ 'o', "to", OPTION_VALUE, &to, "TARGET",

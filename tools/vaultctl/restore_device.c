@@ -259,7 +259,8 @@ static int write_all(struct device *d, struct restore_disk *disk,
 int restore_to_device(struct restore_disk *disk,
 		      const struct restore_options *o)
 {
-	__attribute__((cleanup(drop_device))) struct device d = {
+	DROP(device)
+	struct device d = {
 		.fd = -1,
 		.statefd = -1,
 		.size = source_size(disk->image),

@@ -235,9 +235,7 @@ static bool done_before(struct file_target *t, const struct restore_disk *d,
 
 int restore_to_file(struct restore_disk *d, const struct restore_options *o)
 {
-	__attribute__((cleanup(
-		drop_file_target))) struct file_target t = { .dirfd = -1,
-							     .fd = -1 };
+	DROP(file_target) struct file_target t = { .dirfd = -1, .fd = -1 };
 	uint64_t from = 0;
 	int r = open_dir(&t, d->to);
 
@@ -267,9 +265,7 @@ int restore_to_file(struct restore_disk *d, const struct restore_options *o)
 
 void restore_file_settle(const char *to)
 {
-	__attribute__((cleanup(
-		drop_file_target))) struct file_target t = { .dirfd = -1,
-							     .fd = -1 };
+	DROP(file_target) struct file_target t = { .dirfd = -1, .fd = -1 };
 
 	if (open_dir(&t, to) < 0)
 		return;

@@ -114,8 +114,7 @@ struct vm_summary {
 
 static int summarise(struct opened *o, const char *vm, struct vm_summary *s)
 {
-	__attribute__((
-		cleanup(drop_point_page))) struct point_page page = { 0 };
+	DROP(point_page) struct point_page page = { 0 };
 	uint64_t version;
 	int r = catalog_count(o->catalog, o->name, vm, &s->points, &version);
 
@@ -181,7 +180,7 @@ int cmd_show(int argc, char **argv)
 		"Shows a vault, a VM with the disks of its latest point, or one "
 		"recovery point: its times, consistency, labels, disks, sizes "
 		"and root hashes.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	const char *vm, *point;
 	int r = command_parse(&c, argc, argv);
 

@@ -155,7 +155,7 @@ int cmd_verify(int argc, char **argv)
 		"Checks a vault, a VM or a point. Prints a line for each thing "
 		"that is bad, goes on, and fails at the end if there was one. "
 		"What points share is read once.");
-	__attribute__((cleanup(drop_opened))) struct opened o = { 0 };
+	DROP(opened) struct opened o = { 0 };
 	struct verification x = { .c = &c };
 	struct verify_request rq = { .bad = bad,
 				     .progress = progress,
