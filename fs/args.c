@@ -376,19 +376,27 @@ static int one_option(struct args *a, int c, const char *value,
 	}
 }
 
+static bool is_option(int letter)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (options[i].value == letter)
+			return true;
+	}
+	return false;
+}
+
+/* getopt tells in optopt which it was: 0 for a long one that it does not know. */
 static int bad_option(int c, char **argv)
 {
 	const char *word = argv[optind - 1];
 
 	if (c == ':')
-		return optopt && optopt < LONG_BASE ?
-			       fail(-EINVAL, "-%c needs a value", optopt) :
-			       fail(-EINVAL, "%s needs a value", word);
-	if (optopt && optopt < LONG_BASE)
-		return fail(-EINVAL, "-%c is no option", optopt);
-	if (optopt)
+		return fail(-EINVAL, "%s needs a value", word);
+	if (!optopt)
+		return fail(-EINVAL, "%s is no option", word);
+	if (is_option(optopt))
 		return fail(-EINVAL, "%s takes no value", word);
-	return fail(-EINVAL, "%s is no option", word);
+	return fail(-EINVAL, "-%c is no option", optopt);
 }
 
 static int parse_options(struct args *a, int argc, char **argv)

@@ -116,7 +116,6 @@ static int errno_for(int r)
 	case ENOENT:
 	case ENOMEM:
 	case ENOTDIR:
-	case ENXIO:
 	case EOPNOTSUPP:
 	case EROFS:
 	case ERANGE:
@@ -162,8 +161,8 @@ static void reply_failed(fuse_req_t req, fuse_ino_t ino, int r)
 	fuse_reply_err(req, errno_for(r));
 }
 
-/* Of the content of what is there: nothing but EIO, since ENOENT (an object of the vault)
- * or ENXIO (the vault itself) would be taken for something else. */
+/* Of the content of what is there: nothing but EIO, since ENOENT (of an object of the vault)
+ * would be taken for something else. */
 static void reply_unreadable(fuse_req_t req, fuse_ino_t ino, int r)
 {
 	switch (-r) {
@@ -546,6 +545,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		reply_failed(req, ino, -EINTR);
 		return;
 	}
+	if (!n) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
 	if (!buf) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -895,6 +898,21 @@ static const char *without_prefix(const char *text)
 	return text;
 }
 
+/* That it is unmounted already is no news. */
+static void unmount_quietly(struct fs *fs)
+{
+	char heard[SAID_SIZE] = "", other[SAID_SIZE] = "";
+	struct hush h = hush_begin();
+
+	said = heard;
+	fuse_session_unmount(fs->se);
+	said = NULL;
+	hush_end(&h, other, sizeof(other));
+	if (*heard || *other)
+		log_debug("%s: %s", fs->mountpoint,
+			  without_prefix(*heard ? heard : other));
+}
+
 static int mount_quietly(struct fs *fs)
 {
 	char heard[SAID_SIZE] = "", other[SAID_SIZE] = "";
@@ -1056,7 +1074,7 @@ void fs_close(struct fs *fs)
 	if (fs->handling_signals)
 		fuse_remove_signal_handlers(fs->se);
 	if (fs->mounted)
-		fuse_session_unmount(fs->se);
+		unmount_quietly(fs);
 	if (fs->se)
 		fuse_session_destroy(fs->se);
 	if (fs->have_buffers)

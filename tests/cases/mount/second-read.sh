@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What was read once is in the kernel: a second read makes no request, counted by
+# the program itself; and so it is in another open, and with other sizes.
+. "$SRC/tests/lib.sh"
+require_fuse
+require getfattr jq
+
+# count REQUEST...
+count() {
+	local request
+	for request; do
+		getfattr --only-values -n user.vaultfs.stats mnt | jq ".$request"
+	done | paste -sd ' '
+}
+make_image --holes a.img 20M
+vaultctl init -q vault --name v
+vaultctl backup -q vault vm -d os=a.img
+mount_vault vault mnt
+disks=mnt/v/vm/latest/disks
+cat $disks/os.img >/dev/null
+assert_eq "$(count read_bytes)" $((20 << 20)) "read once"
+before=$(count read)
+for bs in 4096 1M 777; do
+	dd if=$disks/os.img of=/dev/null bs=$bs status=none
+	assert_same $disks/os.img a.img
+done
+assert_eq "$(count read)" "$before" "read again"
+# Nor is the directory asked again, once it is known.
+ls -l $disks >/dev/null
+before=$(count readdir readdirplus getattr)
+ls $disks >/dev/null
+assert_eq "$(count readdir readdirplus getattr)" "$before" "listed again"
+# Asking changes nothing but the count of such questions.
+assert_eq "$(count failed refused)" "0 0"
+run_fails 1 getfattr -n user.vaultfs.stats mnt/v
+assert_eq "$(getfattr -m - mnt)" ""
+umount_vault mnt
