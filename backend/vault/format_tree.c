@@ -179,7 +179,7 @@ int vf_page_parse(const void *p, size_t n, uint8_t level, uint64_t number,
 	if (e)
 		return e;
 	vf_page_id(node, &got);
-	if (!digest_equal(&got, id))
+	if (digest_is_zero(&got) || !digest_equal(&got, id))
 		return fail(-EBADMSG, "a page that does not match its id");
 	*ret = take(node);
 	return 0;
@@ -209,7 +209,7 @@ int vf_table_parse(const void *p, size_t n, uint64_t number, uint32_t count,
 	if (e)
 		return e;
 	vf_table_id(node, &got);
-	if (!digest_equal(&got, id))
+	if (digest_is_zero(&got) || !digest_equal(&got, id))
 		return fail(-EBADMSG,
 			    "a frame table that does not match its id");
 	*ret = take(node);

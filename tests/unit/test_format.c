@@ -1509,9 +1509,12 @@ static void test_zeros(void)
 	n->level = 2;
 	vf_page_id(n, &id);
 	CHECK(digest_is_zero(&id));
-	/* So no id can be that of a page of zeros. */
+	/* So no id can be that of a page of zeros, which is never stored. */
 	vf_page_put(&b, n);
 	other = digest_of("any");
+	CHECK_FAILS(-EBADMSG,
+		    vf_page_parse(b.data, b.len, 2, 0, 3, &other, &got));
+	memset(&other, 0, sizeof(other));
 	CHECK_FAILS(-EBADMSG,
 		    vf_page_parse(b.data, b.len, 2, 0, 3, &other, &got));
 	/* Where they are counts, and so do level and count. */
