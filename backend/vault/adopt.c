@@ -105,8 +105,8 @@ static int next_object(struct adopt *a, struct stream *s, const char *prefix,
 				 s->page.entries[s->page.count - 1].key);
 		else if (s->listed)
 			return 0;
-		r = store_list(a->w->store, prefix, after, STORE_LIST_MAX, false,
-			       &more);
+		r = store_list(a->w->store, prefix, after, STORE_LIST_MAX,
+			       false, &more);
 		if (r)
 			return r;
 		store_list_release(&s->page);

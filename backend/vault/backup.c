@@ -103,9 +103,10 @@ static int open_base(struct disk_run *x, uint8_t *chunk_log2)
 	if (!x->d->changed)
 		return 0;
 	time_iso(base->p.time_ns, when);
-	return fail(-EINVAL,
-		    "point %s has no such disk: it has to be read as a whole, without a list of changed extents",
-		    when);
+	return fail(
+		-EINVAL,
+		"point %s has no such disk: it has to be read as a whole, without a list of changed extents",
+		when);
 }
 
 static int init(struct disk_run *x)
@@ -162,7 +163,8 @@ static void count_frames(struct disk_run *x, const struct item *it)
 	}
 }
 
-static uint64_t frame_bytes(const struct vf_geometry *g, uint64_t chunk, uint32_t f)
+static uint64_t frame_bytes(const struct vf_geometry *g, uint64_t chunk,
+			    uint32_t f)
 {
 	return vf_frame_length(g, chunk * g->frames_per_chunk + f);
 }
@@ -200,8 +202,8 @@ static int store_new(struct disk_run *x, struct item *it)
 				frame_bytes(&x->shared.g, it->chunk, f);
 		if (it->how[f] == FRAME_NEW)
 			r = out_frame(&x->out, &it->stored[f], it->bytes[f],
-				      hold && it->stored[f].raw ? it->plain :
-								  NULL,
+				      hold && it->stored[f].raw ? it->plain
+								: NULL,
 				      &it->table->e[f].place);
 	}
 	return r;
@@ -229,10 +231,11 @@ static int differs(struct disk_run *x, const struct item *it)
 	char when[TIME_TEXT_SIZE];
 
 	time_iso(x->run->base->p.time_ns, when);
-	return fail(-EBADMSG,
-		    "chunk at offset %" PRIu64
-		    " differs from point %s although the extents do not list it",
-		    it->chunk << x->shared.g.chunk_log2, when);
+	return fail(
+		-EBADMSG,
+		"chunk at offset %" PRIu64
+		" differs from point %s although the extents do not list it",
+		it->chunk << x->shared.g.chunk_log2, when);
 }
 
 static int finish_item(struct disk_run *x, struct item *it)
@@ -299,7 +302,8 @@ static int tell(struct disk_run *x, const struct item *it)
 		done = (it->chunk + 1) << x->shared.g.chunk_log2;
 	else if (it)
 		done = p->done - x->done_before +
-		       (uint64_t)__builtin_popcountll(it->wanted) * VF_FRAME_SIZE;
+		       (uint64_t)__builtin_popcountll(it->wanted) *
+			       VF_FRAME_SIZE;
 	p->done = x->done_before + min_u64(done, total);
 	p->stored = x->run->result->stored_bytes + outbox_bytes(x->box);
 	p->disk = x->d->name;
@@ -361,8 +365,9 @@ static int unchanged(struct disk_run *x)
 	int r = x->d->unchanged ? x->d->unchanged(x->d->image) : 0;
 
 	if (r == -ESTALE)
-		r = fail(-ESTALE,
-			 "the image changed while it was read; snapshot it first");
+		r = fail(
+			-ESTALE,
+			"the image changed while it was read; snapshot it first");
 	return r;
 }
 
@@ -402,7 +407,8 @@ static int run_disk(struct disk_run *x, struct vf_disk *out, struct buf *root)
 int backup_disk(struct backup_run *run, const struct backup_disk *d,
 		struct vf_disk *out, struct buf *root)
 {
-	struct disk_run x = { .run = run, .d = d,
+	struct disk_run x = { .run = run,
+			      .d = d,
 			      .done_before = run->progress.done };
 	int r;
 

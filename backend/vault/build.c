@@ -113,7 +113,8 @@ static int add(struct build *b, uint8_t level, uint64_t child,
 			page->count = vf_page_count(&b->g, level, number);
 		}
 		assert(page->number == number &&
-		       b->have[level] == (child & ((1u << child_log2(level)) - 1)));
+		       b->have[level] ==
+			       (child & ((1u << child_log2(level)) - 1)));
 		page->e[b->have[level]++] = e;
 		if (b->have[level] < page->count)
 			return 0;
@@ -148,7 +149,8 @@ static bool keeps_page(const struct build *b, uint8_t level, uint64_t end)
 		return false;
 	if (!bg || b->next >= bg->chunks)
 		return true;
-	return level < bg->root_level && min_u64(b->next + span, bg->chunks) == stop;
+	return level < bg->root_level &&
+	       min_u64(b->next + span, bg->chunks) == stop;
 }
 
 int build_keep(struct build *b, uint64_t end)
@@ -163,9 +165,9 @@ int build_keep(struct build *b, uint64_t end)
 		/* Another writer may have put an inner page into a point
 		 * object: it is copied, by way of its children. */
 		for (r = 0; up; up--) {
-			r = cursor_page_entry(
-				&b->base, up - 1,
-				b->next >> vf_level_shift(up - 1), &e);
+			r = cursor_page_entry(&b->base, up - 1,
+					      b->next >> vf_level_shift(up - 1),
+					      &e);
 			if (r || own_object(&e.place))
 				break;
 		}
@@ -180,7 +182,8 @@ int build_keep(struct build *b, uint64_t end)
 			r = add(b, up, b->next >> vf_level_shift(up - 1), &e);
 		if (r)
 			return r;
-		b->next = min_u64(b->next + (UINT64_C(1) << vf_level_shift(up - 1)),
+		b->next = min_u64(b->next + (UINT64_C(1)
+					     << vf_level_shift(up - 1)),
 				  b->g.chunks);
 	}
 	return 0;
@@ -204,8 +207,8 @@ static int drop_chunk(struct build *b, uint64_t chunk, const struct vf_entry *e)
 	for (uint32_t f = 0; f < table->count && !r; f++) {
 		if (digest_is_zero(&table->e[f].id))
 			continue;
-		b->dropped_bytes += vf_frame_length(
-			bg, chunk * bg->frames_per_chunk + f);
+		b->dropped_bytes +=
+			vf_frame_length(bg, chunk * bg->frames_per_chunk + f);
 		r = dead_add(b->dead, &table->e[f].place);
 	}
 	return r ? r : bury(b, &e->place);
@@ -232,7 +235,8 @@ static int drop_page(struct build *b, uint8_t level, uint64_t number)
 		if (level == 0) {
 			r = child < b->g.chunks ? 0 : drop_chunk(b, child, &e);
 		} else {
-			uint64_t stop = (child + 1) << vf_level_shift(level - 1);
+			uint64_t stop = (child + 1)
+					<< vf_level_shift(level - 1);
 
 			/* One that the new tree has too was seen to when that
 			 * page was finished. */

@@ -70,10 +70,25 @@ static void set_zero(struct item *it, uint32_t f)
 	memset(&it->table->e[f], 0, sizeof(it->table->e[f]));
 }
 
-/*
- * Bytes [off, end) of the chunk. What lies in a hole is not read; a frame that does not lie
- * in one as a whole has its part of it filled with zeros.
- */
+/* A hole: frames that lie in it as a whole are zeros unseen, of others a part is. */
+static void take_hole(struct item *it, size_t off, size_t end)
+{
+	for (uint32_t f = (uint32_t)(off >> VF_FRAME_LOG2);
+	     f < it->frames && (size_t)f << VF_FRAME_LOG2 < end; f++) {
+		size_t from = (size_t)f << VF_FRAME_LOG2;
+		size_t to = from + frame_length(it, f);
+
+		if (off <= from && to <= end) {
+			it->holes |= UINT64_C(1) << f;
+			continue;
+		}
+		from = max_u64(from, off);
+		to = min_u64(to, end);
+		memset(it->plain->data + from, 0, to - from);
+	}
+}
+
+/* Bytes [off, end) of the chunk; what lies in a hole is not read. */
 static int read_run(struct item *it, size_t off, size_t end)
 {
 	const struct chunk_shared *s = it->shared;
@@ -88,7 +103,7 @@ static int read_run(struct item *it, size_t off, size_t end)
 		if (r)
 			return r;
 		if (x.hole) {
-			memset(it->plain->data + off, 0, x.length);
+			take_hole(it, off, off + x.length);
 		} else {
 			r = source_read(s->image, it->plain->data + off,
 					x.length, at + off);
@@ -106,6 +121,7 @@ static int read_wanted(struct item *it)
 	uint32_t f = 0;
 
 	it->read_bytes = 0;
+	it->holes = 0;
 	while (f < it->frames) {
 		uint32_t from = f;
 		size_t end;
@@ -117,7 +133,8 @@ static int read_wanted(struct item *it)
 		}
 		while (f < it->frames && wanted(it, f))
 			f++;
-		end = ((size_t)(f - 1) << VF_FRAME_LOG2) + frame_length(it, f - 1);
+		end = ((size_t)(f - 1) << VF_FRAME_LOG2) +
+		      frame_length(it, f - 1);
 		r = read_run(it, (size_t)from << VF_FRAME_LOG2, end);
 		if (r)
 			return r;
@@ -133,7 +150,7 @@ static void hash_wanted(struct item *it)
 		if (!wanted(it, f))
 			continue;
 		set_zero(it, f);
-		if (is_zero(frame_at(it, f), n))
+		if ((it->holes >> f & 1) || is_zero(frame_at(it, f), n))
 			continue;
 		it->how[f] = FRAME_NEW;
 		sha256(frame_at(it, f), n, &it->table->e[f].id);
@@ -149,7 +166,9 @@ static int need_old_table(struct item *it)
 	if (it->old_table || digest_is_zero(&it->old.id))
 		return 0;
 	r = tree_table(it->shared->base, it->chunk, &it->old_table);
-	return r ? blame(r, "the base's frame table of chunk %" PRIu64, it->chunk) : 0;
+	return r ? blame(r, "the base's frame table of chunk %" PRIu64,
+			 it->chunk)
+		 : 0;
 }
 
 static void keep_unwanted(struct item *it)
@@ -201,7 +220,8 @@ static int check_stored(struct item *it, uint32_t f, const struct place *p,
 		return r;
 	sha256(plain, n, &got);
 	if (!digest_equal(&got, &it->table->e[f].id))
-		return fail(-EBADMSG, "a stored frame that does not match its digest");
+		return fail(-EBADMSG,
+			    "a stored frame that does not match its digest");
 	return 0;
 }
 
@@ -242,8 +262,8 @@ static int compare_adopted(struct item *it)
 
 		if (it->how[c->slot] != FRAME_NEW ||
 		    !digest_equal(&it->table->e[c->slot].id, &c->digest) ||
-		    ((c->place.flags & PLACE_RAW) ? c->place.length != n :
-						    c->place.length > n))
+		    ((c->place.flags & PLACE_RAW) ? c->place.length != n
+						  : c->place.length > n))
 			continue;
 		if (c->verify)
 			r = verify_candidate(it, c);
@@ -332,7 +352,8 @@ struct share {
 
 /* The generations of the frames that stay where they are; *own: some do not. */
 static uint32_t count_shares(const struct item *it,
-			     struct share share[static VF_FRAMES_MAX], bool *own)
+			     struct share share[static VF_FRAMES_MAX],
+			     bool *own)
 {
 	uint32_t n = 0;
 
@@ -372,7 +393,8 @@ static int limit_generations(struct item *it)
 		for (uint32_t f = 0; f < it->frames; f++) {
 			int r;
 
-			if (it->how[f] == FRAME_ZERO || it->how[f] == FRAME_NEW ||
+			if (it->how[f] == FRAME_ZERO ||
+			    it->how[f] == FRAME_NEW ||
 			    !point_id_equal(&it->table->e[f].place.gen,
 					    &rarest->gen))
 				continue;

@@ -184,7 +184,8 @@ static int lost_to(struct writer *w, const struct vf_commit *c)
 	/* Its session record says the host, if it is there still. */
 	if (session_read(w, &c->session, &s) == 0)
 		who = s.host;
-	fail(-ESTALE, "lost to another backup of %s (point %s, by %s); run it again",
+	fail(-ESTALE,
+	     "lost to another backup of %s (point %s, by %s); run it again",
 	     w->vm, when, who);
 	vf_session_release(&s);
 	return -ESTALE;
@@ -211,8 +212,9 @@ static int check_claims(struct writer *w, const struct vf_commit *c)
 	vf_key_gen(key, w->vm_key, 'l', &c->session);
 	r = store_get(w->store, key, STORE_OBJECT_MAX, &b);
 	if (r == -ENOENT)
-		return fail(-ESTALE,
-			    "a sweep came in between, and what it claimed cannot be read any more; run it again");
+		return fail(
+			-ESTALE,
+			"a sweep came in between, and what it claimed cannot be read any more; run it again");
 	if (r)
 		return r;
 	sha256(b.data, b.len, &got);
@@ -223,8 +225,9 @@ static int check_claims(struct writer *w, const struct vf_commit *c)
 		return blame(r, "%s", key);
 	for (size_t i = 0; i < list.nclaims && !r; i++)
 		if (is_ours(w, &list.claims[i].gen))
-			r = fail(-ESTALE,
-				 "a sweep claimed what this backup stored; run it again");
+			r = fail(
+				-ESTALE,
+				"a sweep claimed what this backup stored; run it again");
 	vf_list_release(&list);
 	return r;
 }
@@ -250,8 +253,9 @@ static int pass(struct writer *w, const struct change *ch,
 		return 0;
 	case VF_INTENT:
 		if (b->gone)
-			return fail(-ESTALE,
-				    "the base was dropped and swept meanwhile; run it again");
+			return fail(
+				-ESTALE,
+				"the base was dropped and swept meanwhile; run it again");
 		return check_claims(w, c);
 	default:
 		return 0;
@@ -267,10 +271,11 @@ static int rebase(struct writer *w, const struct change *ch, struct between *b)
 	if (r)
 		return r;
 	if (!w->head || w->head->c.seq <= old)
-		return fail(-EIO,
-			    "commit %" PRIu64
-			    " of %s is there when it is put, and not there when it is read",
-			    old + 1, w->vm);
+		return fail(
+			-EIO,
+			"commit %" PRIu64
+			" of %s is there when it is put, and not there when it is read",
+			old + 1, w->vm);
 	for (uint64_t seq = old + 1; seq <= w->head->c.seq && !r; seq++) {
 		DROP(commit) struct vf_commit c = { 0 };
 
@@ -334,7 +339,9 @@ int commit_publish(struct writer *w, const struct change *ch, uint64_t *seq,
 		r = rebase(w, ch, &b);
 	}
 	*lost = b.lost;
-	return r ? r : fail(-EAGAIN, "%s changes faster than a commit can be made", w->vm);
+	return r ? r
+		 : fail(-EAGAIN, "%s changes faster than a commit can be made",
+			w->vm);
 }
 
 /* --- prune --- */

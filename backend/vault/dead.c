@@ -109,6 +109,7 @@ int dead_finish(struct dead *d)
 	if (d->n)
 		merge(d);
 	while (d->n && !r)
-		r = write_page(d, d->n < VF_DEAD_PLACES ? d->n : VF_DEAD_PLACES);
+		r = write_page(d,
+			       d->n < VF_DEAD_PLACES ? d->n : VF_DEAD_PLACES);
 	return r;
 }

@@ -43,12 +43,14 @@ int extents_normalise(struct extents *e, uint64_t size)
 	if (e->n)
 		qsort(e->r, e->n, sizeof(*e->r), by_offset);
 	for (size_t i = 0; i < e->n; i++) {
-		struct extent_range x = e->r[i], *last = n ? &e->r[n - 1] : NULL;
+		struct extent_range x = e->r[i],
+				    *last = n ? &e->r[n - 1] : NULL;
 
 		if (!x.len)
 			continue;
 		if (last && x.off <= last->off + last->len)
-			last->len = max_u64(last->len, x.off + x.len - last->off);
+			last->len =
+				max_u64(last->len, x.off + x.len - last->off);
 		else
 			e->r[n++] = x;
 	}
@@ -146,7 +148,8 @@ static int parse_text(const char *text, size_t len, struct reading *x)
 
 		number++;
 		if (n >= sizeof(line) && *text != '#')
-			return fail(-EINVAL, "line %" PRIu64 ": too long", number);
+			return fail(-EINVAL, "line %" PRIu64 ": too long",
+				    number);
 		n = n < sizeof(line) ? n : sizeof(line) - 1;
 		if (memchr(text, '\0', n))
 			return fail(-EINVAL, "line %" PRIu64 ": a NUL byte",
@@ -185,11 +188,13 @@ static int entry_clean(const struct json *e, bool *clean)
 	if (json_get(e, "type")) {
 		/* The same numbers mean data and holes in another map. */
 		if (what && strcmp(what, "dirty") && strcmp(what, "clean"))
-			return fail(-EINVAL,
-				    "this is a map of data and holes (\"%s\"), not of what changed: a dirty bitmap's is needed",
-				    what);
+			return fail(
+				-EINVAL,
+				"this is a map of data and holes (\"%s\"), not of what changed: a dirty bitmap's is needed",
+				what);
 		if (!json_get_u64(e, "type", &type) || type > 1)
-			return fail(-EINVAL, "\"type\" of a dirty bitmap is 0 or 1");
+			return fail(-EINVAL,
+				    "\"type\" of a dirty bitmap is 0 or 1");
 		*clean = type == 0;
 	}
 	return 0;
@@ -238,8 +243,8 @@ int extents_parse(const char *text, size_t len, struct extents *out)
 
 	while (i < len && (is_blank(text[i]) || text[i] == '\n'))
 		i++;
-	r = i < len && text[i] == '[' ? parse_json(text, len, &x) :
-					parse_text(text, len, &x);
+	r = i < len && text[i] == '[' ? parse_json(text, len, &x)
+				      : parse_text(text, len, &x);
 	if (r)
 		return r;
 	*out = x.e;

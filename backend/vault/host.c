@@ -21,8 +21,8 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct live {
 	struct live *next;
 	struct point_id gen;
-} *lives; /* by mutex */
-static bool pretended;	       /* by mutex */
+} * lives;			 /* by mutex */
+static bool pretended;		 /* by mutex */
 static uint8_t pretended_id[16]; /* by mutex */
 
 /* The first bytes of a small file, NUL-terminated; -errno without a sentence. */
@@ -63,7 +63,8 @@ static int start_ticks(uint64_t pid, uint64_t *out)
 	const char *p;
 	int r;
 
-	snprintf(path, sizeof(path), "/proc/%llu/stat", (unsigned long long)pid);
+	snprintf(path, sizeof(path), "/proc/%llu/stat",
+		 (unsigned long long)pid);
 	r = slurp(path, text, sizeof(text));
 	if (r)
 		return r == -ESRCH ? -ENOENT : r;
@@ -104,12 +105,14 @@ int host_self(struct host *out)
 	read_name(out->name);
 	out->pid = (uint64_t)getpid();
 	if (start_ticks(out->pid, &out->start_ticks))
-		return fail(-ENOENT, "/proc/self/stat: cannot be read; is /proc mounted?");
+		return fail(
+			-ENOENT,
+			"/proc/self/stat: cannot be read; is /proc mounted?");
 	if (stat("/proc/self/ns/pid", &st) == 0)
 		out->pidns = st.st_ino;
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	out->boot_ns = time_now_ns() -
-		       ((int64_t)up.tv_sec * 1000000000 + up.tv_nsec);
+	out->boot_ns =
+		time_now_ns() - ((int64_t)up.tv_sec * 1000000000 + up.tv_nsec);
 	DROP(lock) pthread_mutex_t *held = lock(&mutex);
 	if (pretended) {
 		memcpy(out->boot_id, pretended_id, sizeof(pretended_id));

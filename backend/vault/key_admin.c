@@ -20,7 +20,8 @@ static void drop_vf_config(struct vf_config *c)
 }
 
 /* A copy with room for one more key, and for more heads. */
-static int copy_config(struct vault *v, size_t more_heads, struct vf_config *out)
+static int copy_config(struct vault *v, size_t more_heads,
+		       struct vf_config *out)
 {
 	DROP(vault_config) struct vault_config *now = vault_config_ref(v);
 	const struct vf_config *c = &now->c;
@@ -41,7 +42,8 @@ static int copy_config(struct vault *v, size_t more_heads, struct vf_config *out
 	return 0;
 }
 
-static struct vf_key *find_key(struct vf_config *c, const struct sign_public *key)
+static struct vf_key *find_key(struct vf_config *c,
+			       const struct sign_public *key)
 {
 	for (size_t i = 0; i < c->nkeys; i++)
 		if (memcmp(&c->keys[i].key, key, sizeof(*key)) == 0)
@@ -62,9 +64,11 @@ static int try_add(struct vault *v, const struct sign_public *key,
 		return r;
 	k = find_key(&c, key);
 	if (k)
-		return fail(-EINVAL, k->retired ?
-				     "this key was retired: it cannot come back" :
-				     "this key is a writer key of the vault already");
+		return fail(
+			-EINVAL,
+			k->retired
+				? "this key was retired: it cannot come back"
+				: "this key is a writer key of the vault already");
 	k = &c.keys[c.nkeys++];
 	k->key = *key;
 	k->added = c.n + 1;
@@ -78,7 +82,8 @@ int vault_key_add(struct vault *v, const struct sign_public *key,
 	int r = -EEXIST;
 
 	if (strlen(label) > 64 || !utf8_valid(label, strlen(label)))
-		return fail(-EINVAL, "a key's label is at most 64 bytes of UTF-8");
+		return fail(-EINVAL,
+			    "a key's label is at most 64 bytes of UTF-8");
 	for (int i = 0; i < TRIES && r == -EEXIST; i++)
 		r = try_add(v, key, label);
 	return r;

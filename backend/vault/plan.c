@@ -94,8 +94,8 @@ static int init_changed(struct plan *p, const struct extents *given,
 	if (percent > 0) {
 		double n = (double)p->g.chunks * percent / 100;
 
-		p->strata = n >= (double)p->g.chunks ? p->g.chunks :
-						       (uint64_t)n;
+		p->strata = n >= (double)p->g.chunks ? p->g.chunks
+						     : (uint64_t)n;
 		if (p->strata < n && p->strata < p->g.chunks)
 			p->strata++;
 	}
@@ -178,9 +178,10 @@ static int next_whole(struct plan *p, struct item *it)
 			return r;
 		if (p->known_hole && p->known_end >= end && !p->base.t) {
 			/* Nothing to compare with: the whole hole at once. */
-			p->pos = p->known_end == p->g.size ?
-					 p->g.chunks - 1 :
-					 (p->known_end >> p->g.chunk_log2) - 1;
+			p->pos =
+				p->known_end == p->g.size
+					? p->g.chunks - 1
+					: (p->known_end >> p->g.chunk_log2) - 1;
 			continue;
 		}
 		r = set_item(p, it, p->pos);
@@ -273,7 +274,8 @@ static uint64_t wanted_frames(struct plan *p, const struct item *it)
 	for (size_t i = p->at; i < p->changed.n && p->changed.r[i].off < end;
 	     i++) {
 		const struct extent_range *x = &p->changed.r[i];
-		uint64_t a = max_u64(x->off, from), b = min_u64(range_end(x), end);
+		uint64_t a = max_u64(x->off, from),
+			 b = min_u64(range_end(x), end);
 
 		if (a >= b)
 			continue;

@@ -14,7 +14,8 @@
 /* Neighbours with no more rows than this between them become one. */
 #define JOIN_ROWS (VF_INDEX_ROWS / 2)
 
-int point_index_open(struct point_index *x, struct vault *v, struct vm_head *head)
+int point_index_open(struct point_index *x, struct vault *v,
+		     struct vm_head *head)
 {
 	memset(x, 0, sizeof(*x));
 	x->v = v;
@@ -197,8 +198,8 @@ static int check_droppable(const struct point_row *row)
 }
 
 /* Rows of page i whose ids are listed leave it; *dropped grows by their number. */
-static int drop_rows(struct point_index *x, size_t i, const struct point_id *ids,
-		     size_t n, size_t *dropped)
+static int drop_rows(struct point_index *x, size_t i,
+		     const struct point_id *ids, size_t n, size_t *dropped)
 {
 	struct index_page *p = &x->p[i];
 	bool loaded = p->rows != NULL;
@@ -252,7 +253,8 @@ static int join_pages(struct point_index *x)
 	return 0;
 }
 
-int point_index_drop(struct point_index *x, const struct point_id *ids, size_t n)
+int point_index_drop(struct point_index *x, const struct point_id *ids,
+		     size_t n)
 {
 	DROP(mem) struct point_id *sorted = calloc(n + 1, sizeof(*sorted));
 	char text[POINT_ID_TEXT];
@@ -275,8 +277,9 @@ int point_index_drop(struct point_index *x, const struct point_id *ids, size_t n
 	if (r)
 		return r;
 	if (dropped < n)
-		return fail(-ENOENT, n == 1 ? "there is no such point" :
-					      "not all of these points are there");
+		return fail(-ENOENT,
+			    n == 1 ? "there is no such point"
+				   : "not all of these points are there");
 	for (size_t i = x->n; i-- > 0;)
 		if (!x->p[i].n)
 			close_gap(x, i);

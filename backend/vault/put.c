@@ -166,8 +166,7 @@ static int hold(struct put *p, struct plain *plain)
 		return 0;
 	if (p->nheld == p->held_cap) {
 		size_t cap = p->held_cap ? 2 * p->held_cap : 16;
-		struct plain **more =
-			reallocarray(p->held, cap, sizeof(*more));
+		struct plain **more = reallocarray(p->held, cap, sizeof(*more));
 
 		if (!more)
 			return fail(-ENOMEM, "no memory for a segment");
@@ -182,7 +181,8 @@ static int hold(struct put *p, struct plain *plain)
 
 static int add_piece(struct put *p, const uint8_t *data, size_t len)
 {
-	struct store_piece *last = p->npieces ? &p->pieces[p->npieces - 1] : NULL;
+	struct store_piece *last = p->npieces ? &p->pieces[p->npieces - 1]
+					      : NULL;
 
 	if (last && (const uint8_t *)last->data + last->len == data) {
 		last->len += len;

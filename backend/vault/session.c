@@ -34,11 +34,13 @@ static int check_features(const struct vf_config *c)
 	for (size_t i = 0; i < c->nfeatures; i++)
 		if (c->features[i].class == 1 && c->features[i].bit < 64 &&
 		    (unknown >> c->features[i].bit & 1))
-			return fail(-EROFS,
-				    "the vault uses the feature \"%s\", which this software can read but not write; install a newer vaultfs",
-				    c->features[i].name);
-	return fail(-EROFS,
-		    "the vault uses features that this software can read but not write; install a newer vaultfs");
+			return fail(
+				-EROFS,
+				"the vault uses the feature \"%s\", which this software can read but not write; install a newer vaultfs",
+				c->features[i].name);
+	return fail(
+		-EROFS,
+		"the vault uses features that this software can read but not write; install a newer vaultfs");
 }
 
 static int new_generation(struct writer *w)
@@ -188,7 +190,8 @@ static int list_open(struct writer *w, struct open_list *out)
 		if (r)
 			return r;
 		for (size_t i = 0; i < page.count && !r; i++)
-			r = take_name(out, page.entries[i].key + strlen(prefix));
+			r = take_name(out,
+				      page.entries[i].key + strlen(prefix));
 		more = page.more && page.count;
 		if (more)
 			snprintf(after, sizeof(after), "%s",
@@ -218,7 +221,8 @@ int session_read(struct writer *w, const struct point_id *gen,
 
 /* --- is it over? --- */
 
-static bool among(const struct point_id *ids, size_t n, const struct point_id *id)
+static bool among(const struct point_id *ids, size_t n,
+		  const struct point_id *id)
 {
 	for (size_t i = 0; i < n; i++)
 		if (point_id_equal(&ids[i], id))
@@ -266,7 +270,8 @@ static int is_settled(struct writer *w, const struct point_id *gen)
 	uint64_t head = w->head ? w->head->c.seq : 0;
 	int found = 0;
 
-	for (uint64_t seq = max_u64(gen->seq, 1); seq <= head && !found; seq++) {
+	for (uint64_t seq = max_u64(gen->seq, 1); seq <= head && !found;
+	     seq++) {
 		struct vf_commit c = { 0 };
 		struct vf_point p = { 0 };
 		int r = vault_commit(w->v, w->vm_key, seq, &c);
@@ -333,7 +338,8 @@ static int adopt_session(struct writer *w, const struct point_id *gen,
 	int r = adopt_one(w, gen, verify, true);
 
 	for (size_t i = 0; s && i < s->nadopted && !r; i++)
-		r = adopt_one(w, &s->adopted[i], !w->store->durable_puts, false);
+		r = adopt_one(w, &s->adopted[i], !w->store->durable_puts,
+			      false);
 	return r;
 }
 
@@ -347,10 +353,11 @@ static int busy(const struct vf_session *s, enum host_state state)
 			    "%s is being backed up by process %" PRIu64
 			    " on host %s since %s; wait for it",
 			    s->vm, s->pid, s->host, since);
-	return fail(-EBUSY,
-		    "%s is being backed up by process %" PRIu64
-		    " on host %s since %s, which cannot be seen from here; wait for it or, if it is dead for certain, use --take-over",
-		    s->vm, s->pid, s->host, since);
+	return fail(
+		-EBUSY,
+		"%s is being backed up by process %" PRIu64
+		" on host %s since %s, which cannot be seen from here; wait for it or, if it is dead for certain, use --take-over",
+		s->vm, s->pid, s->host, since);
 }
 
 /*
@@ -376,7 +383,8 @@ static int settle_one(struct writer *w, const struct host *self,
 		return r;
 	if (s.kind == VF_BACKUP) {
 		state = host_judge(self, &s);
-		if (state == HOST_ALIVE || (state == HOST_FOREIGN && !take_over))
+		if (state == HOST_ALIVE ||
+		    (state == HOST_FOREIGN && !take_over))
 			r = busy(&s, state);
 		else
 			r = adopt_session(w, gen, &s,

@@ -63,9 +63,10 @@ static int check_request(const struct backup_request *rq)
 		return fail(-EINVAL, "chunks are 256 KiB to 4 MiB");
 	for (size_t i = 0; i < rq->ndisks; i++)
 		if (rq->disks[i].changed && !rq->base)
-			return fail(-EINVAL,
-				    "%s: changed extents are relative to a point: name the base",
-				    rq->disks[i].name);
+			return fail(
+				-EINVAL,
+				"%s: changed extents are relative to a point: name the base",
+				rq->disks[i].name);
 	return 0;
 }
 
@@ -93,7 +94,8 @@ static int put_labels(const struct backup_request *rq, struct buf *out)
 	qsort(l, rq->nlabels, sizeof(*l), by_key);
 	for (size_t i = 1; i < rq->nlabels; i++)
 		if (strcmp(l[i - 1].key, l[i].key) == 0)
-			return fail(-EINVAL, "label %s is given twice", l[i].key);
+			return fail(-EINVAL, "label %s is given twice",
+				    l[i].key);
 	vf_labels_put(out, l, rq->nlabels);
 	return buf_check(out, "labels");
 }
@@ -149,7 +151,8 @@ static int find_base(struct writer *w, const struct backup_request *rq,
 		r = latest(w, &row);
 	if (r == -ENOENT && rq->base) {
 		point_id_text(rq->base, text);
-		return fail(-ENOENT, "%s has no point %s to build on", w->vm, text);
+		return fail(-ENOENT, "%s has no point %s to build on", w->vm,
+			    text);
 	}
 	if (!r)
 		r = vault_point(w->v, w->head, &row, ret);
@@ -282,7 +285,8 @@ static int publish(struct backup_run *run, struct point_parts *x, uint64_t *seq)
 
 static int run_backup(struct backup_run *run, const struct backup_disk **disks)
 {
-	DROP(point_parts) struct point_parts x = {
+	DROP(point_parts)
+	struct point_parts x = {
 		.labels = BUF_INIT(VF_LABELS_MAX),
 		.roots = BUF_INIT(STORE_OBJECT_MAX),
 		.object = BUF_INIT(STORE_OBJECT_MAX),

@@ -12,7 +12,7 @@
 struct extents {
 	struct extent_range {
 		uint64_t off, len;
-	} *r;
+	} * r;
 	size_t n;
 };
 void extents_release(struct extents *e);
@@ -35,9 +35,9 @@ int extents_normalise(struct extents *e, uint64_t size) MUST_USE;
 int extents_parse(const char *text, size_t len, struct extents *out) MUST_USE;
 
 struct backup_progress {
-	uint64_t total;	 /* bytes to look at, over all disks */
+	uint64_t total; /* bytes to look at, over all disks */
 	uint64_t done;
-	uint64_t stored; /* bytes put */
+	uint64_t stored;  /* bytes put */
 	const char *disk; /* at work on */
 };
 
@@ -73,8 +73,8 @@ struct backup_result {
 	uint64_t seq;
 	struct point_id base; /* zeros: none */
 	bool resumed;
-	uint64_t read_bytes, stored_bytes, new_frames, reused_frames, zero_frames,
-		adopted_frames;
+	uint64_t read_bytes, stored_bytes, new_frames, reused_frames,
+		zero_frames, adopted_frames;
 };
 
 /*

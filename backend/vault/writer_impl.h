@@ -136,7 +136,8 @@ struct put {
 	struct buf tail; /* comes after the pieces */
 };
 
-int outbox_new(struct store *store, size_t plain_size, struct outbox **ret) MUST_USE;
+int outbox_new(struct store *store, size_t plain_size,
+	       struct outbox **ret) MUST_USE;
 /* Waits for what is on its way. */
 void outbox_free(struct outbox *box);
 DROP_DEFINE(outbox, struct outbox *, outbox_free)
@@ -145,7 +146,8 @@ void outbox_unref(struct outbox *box, struct plain *p);
 int outbox_begin(struct outbox *box, struct put **ret) MUST_USE;
 void outbox_abandon(struct put *p); /* NULL is fine */
 /* len bytes at data that belong to held, or (held NULL) are copied. */
-int put_add(struct put *p, const void *data, size_t len, struct plain *held) MUST_USE;
+int put_add(struct put *p, const void *data, size_t len,
+	    struct plain *held) MUST_USE;
 /* Sends it off (its key set); it is the outbox's from then on. The failure of any put before is
  * returned. */
 int outbox_send(struct put *p) MUST_USE;
@@ -178,8 +180,10 @@ void out_release(struct out *o);
 /* f: number, digest, length, raw. held as in put_add(). */
 int out_frame(struct out *o, struct vf_segment_frame *f, const void *stored,
 	      struct plain *held, struct place *place) MUST_USE;
-int out_page(struct out *o, const struct vf_node *node, struct place *place) MUST_USE;
-int out_table(struct out *o, const struct vf_node *node, struct place *place) MUST_USE;
+int out_page(struct out *o, const struct vf_node *node,
+	     struct place *place) MUST_USE;
+int out_table(struct out *o, const struct vf_node *node,
+	      struct place *place) MUST_USE;
 int out_dead(struct out *o, const struct vf_dead *d, struct place *place,
 	     struct digest *id) MUST_USE;
 /* Sends off what is begun. */
@@ -243,7 +247,8 @@ void cursor_release(struct cursor *c);
 int cursor_page(struct cursor *c, uint8_t level, uint64_t number,
 		const struct vf_node **ret) MUST_USE;
 /* The entry of a chunk in its leaf; of zeros where the base has no such chunk. */
-int cursor_chunk(struct cursor *c, uint64_t chunk, struct vf_entry *out) MUST_USE;
+int cursor_chunk(struct cursor *c, uint64_t chunk,
+		 struct vf_entry *out) MUST_USE;
 /* The entry of a page in its parent, or what the disk says of the root. */
 int cursor_page_entry(struct cursor *c, uint8_t level, uint64_t number,
 		      struct vf_entry *out) MUST_USE;
@@ -271,7 +276,8 @@ void build_release(struct build *b);
 /* Chunks up to end (not included) are as in the base, or zeros where it has none. */
 int build_keep(struct build *b, uint64_t end) MUST_USE;
 /* The next chunk, which must be b->next. */
-int build_chunk(struct build *b, uint64_t chunk, const struct vf_entry *e) MUST_USE;
+int build_chunk(struct build *b, uint64_t chunk,
+		const struct vf_entry *e) MUST_USE;
 /* After the last chunk: what the base had beyond it is dead. */
 int build_finish(struct build *b) MUST_USE;
 
@@ -294,6 +300,7 @@ struct item {
 	uint64_t chunk;
 	uint32_t frames;
 	uint64_t wanted;     /* frames to be read, a bit each */
+	uint64_t holes;	     /* of them, those that are holes of the image */
 	bool check;	     /* only compare with the base */
 	bool all_data;	     /* the image has no hole here */
 	struct vf_entry old; /* the chunk in the base */
@@ -303,20 +310,21 @@ struct item {
 	struct plain *plain;
 
 	/* What the worker finds: */
-	bool same;		    /* id equals old.id */
+	bool same; /* id equals old.id */
 	struct digest id;
 	struct cache_blob *old_table; /* when not same, and old is not zeros */
-	struct vf_node *table;	    /* of frames; places of FRAME_NEW unset */
+	struct vf_node *table;	      /* of frames; places of FRAME_NEW unset */
 	enum frame_how how[VF_FRAMES_MAX];
 	struct vf_segment_frame stored[VF_FRAMES_MAX]; /* of FRAME_NEW */
-	const uint8_t *bytes[VF_FRAMES_MAX];	      /* of FRAME_NEW */
+	const uint8_t *bytes[VF_FRAMES_MAX];	       /* of FRAME_NEW */
 	uint32_t raw_bytes;
 	uint64_t read_bytes;
 	uint8_t *packed; /* a chunk's size */
 	size_t packed_len;
 	uint8_t *scratch; /* a frame's size */
 };
-int item_init(struct item *it, const struct chunk_shared *s, size_t ncandidates) MUST_USE;
+int item_init(struct item *it, const struct chunk_shared *s,
+	      size_t ncandidates) MUST_USE;
 void item_release(struct item *it);
 /* In any thread. */
 int chunk_work(struct item *it) MUST_USE;
@@ -334,7 +342,7 @@ struct plan {
 	/* Else: */
 	struct extents changed; /* whole frames, sorted */
 	size_t at;
-	uint64_t touch; /* this chunk lost frames; UINT64_MAX: none */
+	uint64_t touch;		  /* this chunk lost frames; UINT64_MAX: none */
 	uint64_t strata, stratum; /* of chunks to check */
 	uint64_t check_at;
 };
@@ -366,7 +374,7 @@ int backup_disk(struct backup_run *run, const struct backup_disk *d,
 
 struct index_page {
 	struct vf_index_ref ref;
-	size_t origin;	       /* in the head */
+	size_t origin;		/* in the head */
 	struct point_row *rows; /* NULL: not loaded, as in the head */
 	size_t n;
 	bool changed;
@@ -378,16 +386,19 @@ struct point_index {
 	size_t n;
 	uint64_t points;
 };
-int point_index_open(struct point_index *x, struct vault *v, struct vm_head *head) MUST_USE;
+int point_index_open(struct point_index *x, struct vault *v,
+		     struct vm_head *head) MUST_USE;
 void point_index_release(struct point_index *x);
 static inline void drop_point_index(struct point_index *x)
 {
 	point_index_release(x);
 }
 /* -EEXIST: a point of this time is there. */
-int point_index_insert(struct point_index *x, const struct point_row *row) MUST_USE;
+int point_index_insert(struct point_index *x,
+		       const struct point_row *row) MUST_USE;
 /* -ENOENT, -EPERM: nothing may be made of it then. */
-int point_index_drop(struct point_index *x, const struct point_id *ids, size_t n) MUST_USE;
+int point_index_drop(struct point_index *x, const struct point_id *ids,
+		     size_t n) MUST_USE;
 int point_index_load(struct point_index *x, size_t i) MUST_USE;
 
 /* --- commit.c --- */

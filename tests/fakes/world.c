@@ -34,7 +34,8 @@ void image_resize(struct image *i, uint64_t size)
 
 	image_make(i, size);
 	memcpy(i->frame, old.frame,
-	       min_u64(image_frames(i), image_frames(&old)) * sizeof(*i->frame));
+	       min_u64(image_frames(i), image_frames(&old)) *
+		       sizeof(*i->frame));
 	free(old.frame);
 }
 
@@ -105,8 +106,9 @@ static int image_extent(struct source *s, uint64_t off, uint64_t max,
 			struct extent *out)
 {
 	const struct image *i = container_of(s, struct image_src, base)->i;
-	uint64_t f = off / VF_FRAME_SIZE, n = image_frames(i);
+	uint64_t f = off / VF_FRAME_SIZE, n;
 
+	n = min_u64(image_frames(i), (off + max - 1) / VF_FRAME_SIZE + 1);
 	out->hole = !i->frame[f];
 	while (f < n && !i->frame[f] == out->hole)
 		f++;
@@ -241,7 +243,8 @@ void world_keep(struct world *w, const struct world_backup *b,
 	k->time_ns = b->time_ns;
 	k->ndisks = b->ndisks;
 	for (size_t i = 0; i < b->ndisks; i++) {
-		memcpy(k->disk[i].name, b->disks[i].name, sizeof(k->disk[i].name));
+		memcpy(k->disk[i].name, b->disks[i].name,
+		       sizeof(k->disk[i].name));
 		image_copy(&k->disk[i].image, &b->disks[i].image);
 	}
 }
@@ -316,7 +319,8 @@ static void check_disk(struct world *w, struct vault_point *p, size_t at,
 
 		CHECK_OK(source_extent(s, off, i->size - off, &x));
 		end = off + x.length;
-		for (uint64_t f = off / VF_FRAME_SIZE; f * VF_FRAME_SIZE < end; f++)
+		for (uint64_t f = off / VF_FRAME_SIZE; f * VF_FRAME_SIZE < end;
+		     f++)
 			CHECK(!i->frame[f] == x.hole);
 		for (; !x.hole && off < end; off += VF_FRAME_SIZE)
 			check_range(s, i, off,
@@ -375,7 +379,8 @@ struct use {
 	uint64_t data_bytes;
 };
 
-static void use_add(struct use *x, uint8_t kind, uint64_t number, struct place p)
+static void use_add(struct use *x, uint8_t kind, uint64_t number,
+		    struct place p)
 {
 	if (x->n == x->cap) {
 		x->cap = x->cap ? 2 * x->cap : 1024;
@@ -429,7 +434,8 @@ static void walk(struct tree *t, uint8_t level, uint64_t number, struct use *x)
 			continue;
 		/* Only the root lies in a point object. */
 		CHECK(!(n->e[i].place.flags & PLACE_POINT));
-		use_add(x, level ? (uint8_t)(1 + level) : 1, child, n->e[i].place);
+		use_add(x, level ? (uint8_t)(1 + level) : 1, child,
+			n->e[i].place);
 		if (level)
 			walk(t, level - 1, child, x);
 		else
@@ -516,7 +522,8 @@ static void read_dead(struct tree *t, struct use *x)
 
 /* What adopted generations stored for a disk, and the new tree does not use. */
 static void adopted_dead(struct world *w, struct vault_point *p,
-			 const char *disk, const struct use *now, struct use *dead)
+			 const char *disk, const struct use *now,
+			 struct use *dead)
 {
 	struct use live = { 0 };
 
@@ -529,8 +536,10 @@ static void adopted_dead(struct world *w, struct vault_point *p,
 		char prefix[VF_KEY_SIZE], id[POINT_ID_TEXT];
 
 		point_id_text(&p->p.adopted[a], id);
-		snprintf(prefix, sizeof(prefix), "V/web%%2001/d/%s/%s/", disk, id);
-		CHECK_OK(store_list(w->store, prefix, "", STORE_LIST_MAX, false, &l));
+		snprintf(prefix, sizeof(prefix), "V/web%%2001/d/%s/%s/", disk,
+			 id);
+		CHECK_OK(store_list(w->store, prefix, "", STORE_LIST_MAX, false,
+				    &l));
 		for (size_t i = 0; i < l.count; i++) {
 			const char *name = l.entries[i].key + strlen(prefix);
 			DROP(mem) uint8_t *b = malloc(l.entries[i].size + 1);
@@ -547,13 +556,14 @@ static void adopted_dead(struct world *w, struct vault_point *p,
 			CHECK_OK(parse_hex_u64(name + 2, 16, &number));
 			whole.object = (uint32_t)number;
 			if (whole.length)
-				CHECK_OK(store_read(w->store, l.entries[i].key, b,
-						    whole.length, 0));
+				CHECK_OK(store_read(w->store, l.entries[i].key,
+						    b, whole.length, 0));
 			if (name[0] == 'm' || whole.length < 8 ||
 			    vf_trailer_length(b + whole.length - 8, &len) ||
 			    len > whole.length - 8 ||
 			    vf_trailer_parse(b + whole.length - 8 - len, len,
-					     &whole.gen, whole.object, &f, &n)) {
+					     &whole.gen, whole.object, &f,
+					     &n)) {
 				if (whole.length)
 					use_add(dead, 0, 0, whole);
 				continue;
@@ -563,8 +573,8 @@ static void adopted_dead(struct world *w, struct vault_point *p,
 
 				u.p.offset = f[k].offset;
 				u.p.length = f[k].length;
-				if (!live.n ||
-				    !bsearch(&u, live.u, live.n, sizeof(u), by_place))
+				if (!live.n || !bsearch(&u, live.u, live.n,
+							sizeof(u), by_place))
 					use_add(dead, 0, 0, u.p);
 			}
 		}

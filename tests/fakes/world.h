@@ -82,4 +82,5 @@ void world_check(struct world *w, const struct kept *k);
 void world_check_all(struct world *w);
 /* Dead pages, data bytes, stored bytes and generations of a point, against a walk over its tree
  * and its base's (NULL: none). */
-void world_check_dead(struct world *w, const struct kept *k, struct vault_point *base);
+void world_check_dead(struct world *w, const struct kept *k,
+		      struct vault_point *base);

@@ -34,8 +34,8 @@ static uint64_t random_size(struct world *w)
 static uint32_t random_seed(struct world *w)
 {
 	/* Few different frames: equal ones turn up at other places too. */
-	return world_pick(w, 3) ? 1 + (uint32_t)world_pick(w, 50) :
-				  1 + (uint32_t)world_pick(w, 1u << 30);
+	return world_pick(w, 3) ? 1 + (uint32_t)world_pick(w, 50)
+				: 1 + (uint32_t)world_pick(w, 1u << 30);
 }
 
 /* Changes the image in a few places; what it did goes to e, in bytes. */
@@ -61,7 +61,8 @@ static void mutate(struct world *w, struct image *i, struct extents *e)
 		off += world_pick(w, min_u64(VF_FRAME_SIZE, end - off));
 		if (end > off + VF_FRAME_SIZE && end % VF_FRAME_SIZE == 0)
 			end -= world_pick(w, VF_FRAME_SIZE);
-		e->r[e->n++] = (struct extent_range){ off, max_u64(end - off, 1) };
+		e->r[e->n++] =
+			(struct extent_range){ off, max_u64(end - off, 1) };
 	}
 	/* In any order, and overlapping. */
 	for (size_t k = 0; k + 1 < e->n; k++) {
@@ -97,7 +98,8 @@ static void resize(struct world *w, struct image *i)
 		i->frame[f] = random_seed(w);
 }
 
-static const struct kept *find_kept(const struct world *w, const struct point_id *id)
+static const struct kept *find_kept(const struct world *w,
+				    const struct point_id *id)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (point_id_equal(&w->points[i].id, id))
@@ -216,12 +218,113 @@ static void test_random(uint64_t seed, int steps)
 	world_release(&w);
 }
 
+/*
+ * Disks of which nearly all is holes, with trees of one, two and three levels that become one
+ * another. What a list of changes does not touch costs nothing.
+ */
+static void test_levels(void)
+{
+	static const uint64_t sizes[] = {
+		UINT64_C(60) << 30,	  UINT64_C(70) << 30,	40u << 20,
+		(UINT64_C(70) << 30) + 5, (UINT64_C(64) << 30), 1,
+	};
+	DROP(store) struct store *memory = NULL;
+	struct store_fault fault = { 0 };
+	struct world_disk d = { .name = "os" };
+	struct extents none = { 0 };
+	struct world_backup b = { .disks = &d, .ndisks = 1, .chunk_log2 = 18 };
+	struct backup_result res = { 0 };
+	struct store *store;
+	struct world w;
+
+	CHECK_OK(store_open_memory(&memory));
+	CHECK_OK(store_open_fault(memory, &fault, &store));
+	world_init(&w, store, 1);
+	image_make(&d.image, sizes[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct point_id base = res.id;
+		struct vault_point *bp = NULL;
+		bool grew = !i || sizes[i] > sizes[i - 1];
+
+		image_resize(&d.image, sizes[i]);
+		/* Only what is new by size changes: that needs no list. */
+		for (uint64_t f = image_frames(&d.image), n = 0;
+		     grew && f-- > 0 && n < 9 && !d.image.frame[f]; n++)
+			d.image.frame[f] = (n % 3) ? (uint32_t)(4 * f + n) : 0;
+		if (i) {
+			b.base = &base;
+			b.changed = &none;
+			bp = world_point(&w, &base);
+		}
+		b.time_ns = (int64_t)i;
+		CHECK_OK(world_backup(&w, &b, &res));
+		world_keep(&w, &b, &res);
+		world_check(&w, &w.points[w.n - 1]);
+		world_check_dead(&w, &w.points[w.n - 1], bp);
+		if (bp)
+			point_info_unref(&bp->info);
+	}
+	image_release(&d.image);
+	world_release(&w);
+}
+
+/* Three frames of a disk full of data: what is written is those, and the way to them. */
+static void test_cost(void)
+{
+	DROP(store) struct store *memory = NULL;
+	struct store_fault fault = { 0 };
+	struct world_disk d = { .name = "os" };
+	struct extents e = {
+		.r = (struct extent_range[]){ { 5, 5 },
+					      { 70u << 20, 1 },
+					      { 127u << 20, 9 } },
+		.n = 3,
+	};
+	struct world_backup b = { .disks = &d, .ndisks = 1, .chunk_log2 = 18 };
+	struct backup_result res;
+	struct point_id base;
+	struct store *store;
+	struct world w;
+
+	CHECK_OK(store_open_memory(&memory));
+	CHECK_OK(store_open_fault(memory, &fault, &store));
+	world_init(&w, store, 1);
+	image_make(&d.image, 256u << 20);
+	for (uint64_t f = 0; f < image_frames(&d.image); f++)
+		d.image.frame[f] = (uint32_t)f * 4 + 1;
+	CHECK_OK(world_backup(&w, &b, &res));
+	base = res.id;
+	for (size_t i = 0; i < e.n; i++)
+		d.image.frame[e.r[i].off / VF_FRAME_SIZE] = 4 * (uint32_t)i + 4;
+	b.base = &base;
+	b.changed = &e;
+	b.time_ns = 1;
+	/* As from a cold start. */
+	world_close(&w);
+	CHECK_OK(store_open_fault(memory, &fault, &store));
+	world_open(&w, store);
+	store_fault_reset(&fault);
+	CHECK_OK(world_backup(&w, &b, &res));
+	CHECK_U64(res.read_bytes, 3 * VF_FRAME_SIZE);
+	CHECK_U64(res.new_frames, 3);
+	/* Frames; two leaves of 12 KiB, with tables and a dead page. */
+	CHECK(res.stored_bytes >= 3 * VF_FRAME_SIZE);
+	CHECK(res.stored_bytes < 3 * VF_FRAME_SIZE + 2 * (13u << 10) + 3000);
+	CHECK(fault.bytes_read < 100u << 10);
+	image_release(&d.image);
+	world_release(&w);
+}
+
 int main(int argc, char **argv)
 {
 	int seeds = argc > 1 ? atoi(argv[1]) : 6;
 
 	world_home();
+	test_levels();
+	test_cost();
 	for (int i = 1; i <= seeds; i++)
-		test_random((uint64_t)i + (argc > 2 ? (uint64_t)atoi(argv[2]) : 0), 25);
+		test_random((uint64_t)i +
+				    (argc > 2 ? (uint64_t)atoi(argv[2]) : 0),
+			    25);
 	return 0;
 }

@@ -45,7 +45,9 @@ struct scene {
 
 static void scene_init(struct scene *s, struct store *store)
 {
-	struct world_backup b = { .time_ns = 1000, .disks = &s->disk, .ndisks = 1,
+	struct world_backup b = { .time_ns = 1000,
+				  .disks = &s->disk,
+				  .ndisks = 1,
 				  .chunk_log2 = 18 };
 	struct backup_result res;
 	struct store_fault *none = calloc(1, sizeof(*none));
@@ -83,7 +85,9 @@ static size_t sessions(struct store *s)
 static int backup_at(struct scene *s, struct world *w, int64_t t,
 		     struct backup_result *res)
 {
-	struct world_backup b = { .time_ns = t, .disks = &s->disk, .ndisks = 1 };
+	struct world_backup b = { .time_ns = t,
+				  .disks = &s->disk,
+				  .ndisks = 1 };
 	int r = world_backup(w, &b, res);
 
 	if (!r)
@@ -150,7 +154,8 @@ static bool kill_at(struct scene *s, uint64_t n, uint64_t times, bool lost,
 		    uint64_t *adopted)
 {
 	DROP(store) struct store *copy = NULL;
-	struct store_fault fault = { .fail_times = times, .answer_lost = lost,
+	struct store_fault fault = { .fail_times = times,
+				     .answer_lost = lost,
 				     .error = -ENOSPC };
 	struct backup_result res;
 	struct store *front;
@@ -319,7 +324,8 @@ static void put_session(struct store *store, const struct vault_id *id,
 static void test_sessions(struct scene *s)
 {
 	DROP(store) struct store *copy = NULL;
-	struct world_backup b = { .time_ns = 2000, .disks = &s->disk,
+	struct world_backup b = { .time_ns = 2000,
+				  .disks = &s->disk,
 				  .ndisks = 1 };
 	struct vf_session other = { .gen = { 2, 77 } };
 	static struct store_fault none;
@@ -410,7 +416,7 @@ static void test_settled(struct scene *s)
 
 struct intruder {
 	struct scene *s;
-	struct world *w;   /* another process's view */
+	struct world *w; /* another process's view */
 	enum { PRUNE, BACKUP } what;
 	bool done;
 	struct backup_result res;
@@ -428,12 +434,14 @@ static void intrude(void *ctx, enum store_call call, const char *key)
 	if (x->what == PRUNE) {
 		CHECK_OK(world_prune(x->w, &first, 1));
 	} else {
-		struct world_backup b = { .time_ns = 1500, .disks = &x->s->disk,
+		struct world_backup b = { .time_ns = 1500,
+					  .disks = &x->s->disk,
 					  .ndisks = 1 };
 		/* A backup would see our session: here its record was lost. */
 		DROP(store_list) struct store_list l = { 0 };
 
-		CHECK_OK(store_list(x->w->store, "V/web%2001/w/", "", 10, false, &l));
+		CHECK_OK(store_list(x->w->store, "V/web%2001/w/", "", 10, false,
+				    &l));
 		for (size_t i = 0; i < l.count; i++)
 			CHECK_OK(store_remove(x->w->store, l.entries[i].key));
 		CHECK_OK(world_backup(x->w, &b, &x->res));
@@ -487,7 +495,8 @@ struct racer {
 static void *race(void *arg)
 {
 	struct racer *x = arg;
-	struct world_backup b = { .time_ns = x->time_ns, .disks = &x->s->disk,
+	struct world_backup b = { .time_ns = x->time_ns,
+				  .disks = &x->s->disk,
 				  .ndisks = 1 };
 
 	x->r = world_backup(&x->w, &b, &x->res);

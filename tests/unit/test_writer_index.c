@@ -100,7 +100,8 @@ static void prune_some(struct world *w, struct model *m, bool oldest)
 		CHECK_OK(vault_prune(w->v, "web 01", ids, n));
 }
 
-static void world_of(struct world *w, struct store *under, struct store_fault *f)
+static void world_of(struct world *w, struct store *under,
+		     struct store_fault *f)
 {
 	struct store *front;
 
@@ -123,8 +124,8 @@ static void test_model(void)
 	/* The first half as time goes, the other anywhere. */
 	for (size_t i = 0; i < POINTS; i++) {
 		add_point(&w, &m, &d,
-			  i < POINTS / 2 ? (int64_t)i * 1000 :
-					   (int64_t)world_pick(&w, 500000));
+			  i < POINTS / 2 ? (int64_t)i * 1000
+					 : (int64_t)world_pick(&w, 500000));
 		if (i % 97 == 0)
 			check_index(&w, &m);
 	}
@@ -152,7 +153,7 @@ struct sweeper {
 	struct point_id claim; /* generation, of which it claims segment 0 */
 	bool claim_session;    /* of the newest session */
 	const struct point_id *drop; /* a point to prune first */
-	int at;		       /* the how manieth put of a commit */
+	int at;			     /* the how manieth put of a commit */
 };
 
 static void claim(struct sweeper *x)
@@ -173,7 +174,8 @@ static void claim(struct sweeper *x)
 	if (x->claim_session) {
 		DROP(store_list) struct store_list l = { 0 };
 
-		CHECK_OK(store_list(x->w->store, "V/web%2001/w/", "", 10, false, &l));
+		CHECK_OK(store_list(x->w->store, "V/web%2001/w/", "", 10, false,
+				    &l));
 		CHECK_U64(l.count, 1);
 		CHECK_OK(vf_key_parse_gen(strrchr(l.entries[0].key, '/') + 1,
 					  &x->claim));
@@ -227,7 +229,8 @@ static void before_commit(void *ctx, enum store_call call, const char *key)
 {
 	struct sweeper *x = ctx;
 
-	if (call == STORE_PUT && strstr(key, "/c/") && x->at > 0 && --x->at == 0)
+	if (call == STORE_PUT && strstr(key, "/c/") && x->at > 0 &&
+	    --x->at == 0)
 		claim(x);
 }
 
