@@ -40,8 +40,8 @@ int folder_xattr(struct folder *f, const char *name, const char *key,
 		 struct buf *out)
 {
 	if (!f->ops->xattr)
-		return key ? fail(-ENODATA, "%s: no attribute %s", name, key) :
-			     0;
+		return key ? fail(-ENODATA, "%s: no attribute %s", name, key)
+			   : 0;
 	return f->ops->xattr(f, name, key, out);
 }
 

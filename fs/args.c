@@ -166,8 +166,10 @@ static int set_umask(struct args *a, const char *value)
 	size_t n = strspn(value, "01234567");
 
 	if (!n || value[n] || n > 4)
-		return fail(-EINVAL, "-o umask: '%s' is no octal number of up "
-				     "to four digits", value);
+		return fail(-EINVAL,
+			    "-o umask: '%s' is no octal number of up "
+			    "to four digits",
+			    value);
 	for (size_t i = 0; i < n; i++)
 		mode = mode * 8 + (mode_t)(value[i] - '0');
 	a->umask = mode & 0777;
@@ -212,31 +214,27 @@ static const struct {
 	const char *name;
 	int (*set)(struct args *a, const char *value);
 } values[] = {
-	{ "vault", add_vault },
-	{ "cache_size", set_cache_size },
-	{ "refresh", set_refresh },
-	{ "log", set_log },
-	{ "uid", set_uid },
-	{ "gid", set_gid },
-	{ "umask", set_umask },
-	{ "fsname", set_fsname },
+	{ "vault", add_vault },	    { "cache_size", set_cache_size },
+	{ "refresh", set_refresh }, { "log", set_log },
+	{ "uid", set_uid },	    { "gid", set_gid },
+	{ "umask", set_umask },	    { "fsname", set_fsname },
 };
 
 /* Handed to libfuse as they are; with "=", whatever follows it too. */
 static const char *const kernel_words[] = {
-	"allow_other", "allow_root",  "auto_unmount", "noexec",
-	"noatime",     "nodiratime",  "relatime",     "strictatime",
-	"context=",    "fscontext=",  "defcontext=",  "rootcontext=",
+	"allow_other", "allow_root", "auto_unmount", "noexec",
+	"noatime",     "nodiratime", "relatime",     "strictatime",
+	"context=",    "fscontext=", "defcontext=",  "rootcontext=",
 };
 
 /* True of every mount of ours, without meaning for it, or for mount(8) alone. */
 static const char *const ignored_words[] = {
-	"ro",	   "nosuid", "suid",	"nodev",   "dev",
-	"exec",	   "atime",  "diratime", "norelatime", "async",
-	"sync",	   "dirsync", "auto",	"noauto",  "user",
-	"nouser",  "users",  "owner",	"noowner", "group",
-	"nogroup", "_netdev", "nofail", "defaults", "default_permissions",
-	"silent",  "loud",   "subtype=", "comment=", "x-",
+	"ro",	   "nosuid",	"suid",	    "nodev",	  "dev",
+	"exec",	   "atime",	"diratime", "norelatime", "async",
+	"sync",	   "dirsync",	"auto",	    "noauto",	  "user",
+	"nouser",  "users",	"owner",    "noowner",	  "group",
+	"nogroup", "_netdev",	"nofail",   "defaults",	  "default_permissions",
+	"silent",  "loud",	"subtype=", "comment=",	  "x-",
 	"X-",	   "max_read=",
 };
 
@@ -246,9 +244,9 @@ static bool is_word(const char *const *words, size_t n, const char *word)
 		size_t len = strlen(words[i]);
 		char last = words[i][len - 1];
 
-		if (last == '=' || last == '-' ?
-			    strncmp(word, words[i], len) == 0 :
-			    strcmp(word, words[i]) == 0)
+		if (last == '=' || last == '-'
+			    ? strncmp(word, words[i], len) == 0
+			    : strcmp(word, words[i]) == 0)
 			return true;
 	}
 	return false;
@@ -410,8 +408,8 @@ static int parse_options(struct args *a, int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		longs[i] = (struct option){
 			.name = options[i].name,
-			.has_arg = options[i].arg ? required_argument :
-						    no_argument,
+			.has_arg = options[i].arg ? required_argument
+						  : no_argument,
 			.val = options[i].value,
 		};
 		if (options[i].value >= LONG_BASE)
@@ -448,8 +446,8 @@ static int parse_operands(struct args *a, int argc, char **argv)
 		argc--;
 	}
 	if (argc == 0)
-		return fail(-EINVAL, a->nvaults ? "MOUNTPOINT is missing" :
-						  "VAULT is missing");
+		return fail(-EINVAL, a->nvaults ? "MOUNTPOINT is missing"
+						: "VAULT is missing");
 	for (int i = 0; i < argc - 1; i++) {
 		r = add_vault(a, argv[i]);
 		if (r)

@@ -16,16 +16,16 @@
 
 #include "backend/base/scope.h"
 
-#define ARGS_CACHE_SIZE	 (UINT64_C(256) << 20)
-#define ARGS_REFRESH_MS	 10000
+#define ARGS_CACHE_SIZE (UINT64_C(256) << 20)
+#define ARGS_REFRESH_MS 10000
 
 struct args {
 	char **vaults; /* URLs; a path is made absolute */
 	size_t nvaults;
 	char *mountpoint; /* as given */
 	char *fsname;	  /* NULL: the vaults */
-	char *kernel;	  /* options for libfuse, split by commas; may be NULL */
-	char *log;	  /* FILE or "syslog"; NULL: not given */
+	char *kernel; /* options for libfuse, split by commas; may be NULL */
+	char *log;    /* FILE or "syslog"; NULL: not given */
 	bool foreground, debug, nonempty;
 	bool allow_other;
 	int verbose;

@@ -30,13 +30,13 @@
 #include "backend/base/parse.h"
 #include "fs/quiet.h"
 
-#define READ_MAX       ((size_t)1 << 20)
-#define LIST_MAX       ((size_t)1 << 20)
-#define XATTR_MAX      ((size_t)64 << 10)
-#define THREADS_IDLE   10
-#define THREADS_MAX    32
+#define READ_MAX ((size_t)1 << 20)
+#define LIST_MAX ((size_t)1 << 20)
+#define XATTR_MAX ((size_t)64 << 10)
+#define THREADS_IDLE 10
+#define THREADS_MAX 32
 #define BACKGROUND_MAX 64
-#define BLOCK_SIZE     (64 << 10)
+#define BLOCK_SIZE (64 << 10)
 
 /* The kinds of request that are counted. */
 #define REQUESTS(X)                                                            \
@@ -421,8 +421,8 @@ static int list_one(void *ctx, const char *name, const struct tree_entry *e,
 {
 	struct listing *l = ctx;
 
-	return l->plus ? list_plus(l, name, e, cookie) :
-			 list_plain(l, name, e, cookie);
+	return l->plus ? list_plus(l, name, e, cookie)
+		       : list_plain(l, name, e, cookie);
 }
 
 static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -771,11 +771,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct fs *fs = userdata;
 
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
-	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ |
-				       FUSE_CAP_ASYNC_DIO |
-				       FUSE_CAP_READDIRPLUS |
-				       FUSE_CAP_READDIRPLUS_AUTO |
-				       FUSE_CAP_PARALLEL_DIROPS);
+	conn->want |= conn->capable &
+		      (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+		       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+		       FUSE_CAP_PARALLEL_DIROPS);
 	conn->max_read = READ_MAX;
 	/* The kernel takes the smaller of this and what the device is set to. */
 	conn->max_readahead = FS_READ_AHEAD;
@@ -983,8 +982,8 @@ static int session_args(const struct fs_options *o, struct fuse_args *args)
 		if (fuse_opt_add_opt_escaped(&opts, name))
 			return fail(-ENOMEM, "out of memory");
 	}
-	if (fuse_opt_add_arg(args, "vaultfs") ||
-	    fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, opts) ||
+	if (fuse_opt_add_arg(args, "vaultfs") || fuse_opt_add_arg(args, "-o") ||
+	    fuse_opt_add_arg(args, opts) ||
 	    (o->debug && fuse_opt_add_arg(args, "-d")))
 		return fail(-ENOMEM, "out of memory");
 	return 0;
@@ -1002,8 +1001,8 @@ static int session_new(struct fs *fs, const struct fs_options *o)
 		said = NULL;
 		if (!fs->se)
 			r = fail(-EINVAL, "cannot mount: %s",
-				 *heard ? without_prefix(heard) :
-					  "libfuse gives no reason");
+				 *heard ? without_prefix(heard)
+					: "libfuse gives no reason");
 	}
 	fuse_opt_free_args(&args);
 	return r;

@@ -69,10 +69,11 @@ static int vaults_open(struct vaults *v, const struct args *a)
 			return r;
 		v->catalogs[v->count++] = c;
 		if (c->trust == SEAL_UNPINNED)
-			log_warn("%s: no owner key is pinned here, so its seals "
-				 "are checked with the key that it brings itself "
-				 "(see 'vaultctl key pin')",
-				 a->vaults[i]);
+			log_warn(
+				"%s: no owner key is pinned here, so its seals "
+				"are checked with the key that it brings itself "
+				"(see 'vaultctl key pin')",
+				a->vaults[i]);
 	}
 	return 0;
 }
@@ -240,6 +241,25 @@ static void fill_standard_streams(void)
 		close(fd);
 }
 
+/* In the background we are in another directory. */
+static int make_absolute(const char *variable)
+{
+	DROP(mem) char *cwd = NULL, *path = NULL;
+	const char *value = getenv(variable);
+
+	if (!value || !*value || *value == '/')
+		return 0;
+	cwd = getcwd(NULL, 0);
+	if (!cwd)
+		return fail_errno(errno, "the current directory");
+	if (asprintf(&path, "%s/%s", cwd, value) < 0) {
+		path = NULL;
+		return fail(-ENOMEM, "out of memory");
+	}
+	return setenv(variable, path, 1) ? fail_errno(errno, "%s", variable)
+					 : 0;
+}
+
 static void no_core_dumps(void)
 {
 	const struct rlimit none = { 0, 0 };
@@ -254,7 +274,11 @@ static int start(const struct args *a)
 	struct background none = { .wanted = false, .pipe = -1 };
 	int r;
 
-	r = mountpoint_check_fuse();
+	r = make_absolute("VAULTFS_CONFIG_DIR");
+	if (!r)
+		r = make_absolute("VAULTFS_STATE_DIR");
+	if (!r)
+		r = mountpoint_check_fuse();
 	if (!r)
 		r = mountpoint_check(a->mountpoint, a->nonempty, &mountpoint);
 	if (r) {

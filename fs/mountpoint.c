@@ -16,9 +16,9 @@ static int is_empty(const char *path)
 
 	/* Who may not read it may still be allowed to mount on it. */
 	if (!d)
-		return errno == EACCES ?
-			       0 :
-			       fail_errno(errno, "mount point %s", path);
+		return errno == EACCES
+			       ? 0
+			       : fail_errno(errno, "mount point %s", path);
 	for (const struct dirent *e; !r && (e = readdir(d));) {
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			r = fail(-ENOTEMPTY,
@@ -38,28 +38,31 @@ int mountpoint_check(const char *path, bool nonempty, char **ret)
 
 	if (statx(AT_FDCWD, path, 0, STATX_TYPE, &st)) {
 		if (errno == ENOTCONN)
-			return fail(-ENOTCONN,
-				    "mount point %s is busy: what was mounted "
-				    "there died; 'fusermount3 -uz' takes it away",
-				    path);
+			return fail(
+				-ENOTCONN,
+				"mount point %s is busy: what was mounted "
+				"there died; 'fusermount3 -uz' takes it away",
+				path);
 		if (errno == ENOENT)
-			return fail(-ENOENT,
-				    "mount point %s: there is no such directory",
-				    path);
+			return fail(
+				-ENOENT,
+				"mount point %s: there is no such directory",
+				path);
 		return fail_errno(errno, "mount point %s", path);
 	}
 	if (!S_ISDIR(st.stx_mode))
 		return fail(-ENOTDIR, "mount point %s is not a directory",
 			    path);
-	if (st.stx_attributes & st.stx_attributes_mask &
-	    STATX_ATTR_MOUNT_ROOT)
-		return fail(-EBUSY,
-			    "mount point %s is busy: something is mounted there",
-			    path);
+	if (st.stx_attributes & st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)
+		return fail(
+			-EBUSY,
+			"mount point %s is busy: something is mounted there",
+			path);
 	/* fusermount3 has the same rule. */
 	if (geteuid() != 0 && access(path, W_OK))
 		return fail_errno(
-			errno, "mount point %s: you may not write to it, and so not mount there",
+			errno,
+			"mount point %s: you may not write to it, and so not mount there",
 			path);
 	if (!nonempty) {
 		r = is_empty(path);
@@ -83,9 +86,10 @@ int mountpoint_check_fuse(void)
 	case ENOENT:
 	case ENODEV:
 	case ENXIO:
-		return fail(-ENODEV,
-			    "there is no /dev/fuse: load the kernel's module "
-			    "(modprobe fuse), or give the container the device");
+		return fail(
+			-ENODEV,
+			"there is no /dev/fuse: load the kernel's module "
+			"(modprobe fuse), or give the container the device");
 	default:
 		return fail_errno(errno, "/dev/fuse");
 	}

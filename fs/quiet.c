@@ -6,8 +6,8 @@
 
 #include "backend/base/err.h"
 
-#define SLOTS	 1024
-#define SECOND	 UINT64_C(1000000000)
+#define SLOTS 1024
+#define SECOND UINT64_C(1000000000)
 #define ONE_EACH (60 * SECOND / QUIET_PER_MINUTE)
 
 struct quiet {

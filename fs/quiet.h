@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QUIET_AGAIN_S	 600
-#define QUIET_BURST	 20
+#define QUIET_AGAIN_S 600
+#define QUIET_BURST 20
 #define QUIET_PER_MINUTE 30
 
 struct quiet;

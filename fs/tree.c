@@ -38,7 +38,7 @@ struct node {
 	struct node *next_dead;
 	bool named; /* in the table by name */
 	struct entry_attr attr;
-	uint64_t asked_ns; /* when attr was, monotonic */
+	uint64_t asked_ns;     /* when attr was, monotonic */
 	struct folder *folder; /* set once */
 	struct source *source; /* while nopen */
 	uint64_t nopen;

@@ -39,7 +39,8 @@ struct tree_entry {
 };
 
 /* root is owned, on failure too; fixed_ms: what is valid for so long is fixed. */
-int tree_new(struct folder *root, uint32_t fixed_ms, struct tree **ret) MUST_USE;
+int tree_new(struct folder *root, uint32_t fixed_ms,
+	     struct tree **ret) MUST_USE;
 /* No call is under way. Closes what is still open; handles are gone with it. */
 void tree_free(struct tree *t);
 
@@ -82,7 +83,8 @@ void tree_dir_close(struct tree_dir *d);
 struct tree_file;
 
 /* All that are open on one fixed node share one source. */
-int tree_file_open(struct tree *t, uint64_t id, struct tree_file **ret) MUST_USE;
+int tree_file_open(struct tree *t, uint64_t id,
+		   struct tree_file **ret) MUST_USE;
 bool tree_file_fixed(const struct tree_file *f);
 /* Borrowed while the file is open. */
 struct source *tree_file_source(struct tree_file *f);

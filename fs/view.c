@@ -20,14 +20,14 @@
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 
-#define SECOND	   INT64_C(1000000000)
+#define SECOND INT64_C(1000000000)
 #define NAMES_PAGE 1000
-#define ROWS_PAGE  256
+#define ROWS_PAGE 256
 /* Points of one second that are told apart; more are refused. */
-#define GROUP_MAX  4096
+#define GROUP_MAX 4096
 #define CARDS_SIZE ((size_t)8 << 20)
-#define TEXT_MAX   ((size_t)4 << 20)
-#define LATEST	   "latest"
+#define TEXT_MAX ((size_t)4 << 20)
+#define LATEST "latest"
 #define VAULT_JSON "vault.json"
 #define POINT_JSON "point.json"
 
@@ -589,9 +589,9 @@ static int xattr_point(struct place *p, const struct point_row *row,
 		point_id_text(&row->id, id);
 		buf_str(out, id);
 	} else if (strcmp(key, VIEW_XATTR_VERIFIED) == 0) {
-		buf_str(out, catalog_of(p)->trust == SEAL_PINNED ?
-				     "sha256, seal pinned" :
-				     "sha256, seal not pinned");
+		buf_str(out, catalog_of(p)->trust == SEAL_PINNED
+				     ? "sha256, seal pinned"
+				     : "sha256, seal not pinned");
 	} else {
 		return no_xattr(name, key);
 	}
@@ -757,10 +757,11 @@ static int note_text(const struct image_form *form, const struct disk_info *d,
 	int n;
 
 	if (does_not_fit(form, d))
-		n = asprintf(ret,
-			     "disk %s cannot be shown as a VHD: its size, %" PRIu64
-			     " bytes, is not a multiple of 512; use disks/%s.img\n",
-			     d->name, d->size, d->name);
+		n = asprintf(
+			ret,
+			"disk %s cannot be shown as a VHD: its size, %" PRIu64
+			" bytes, is not a multiple of 512; use disks/%s.img\n",
+			d->name, d->size, d->name);
 	else
 		n = asprintf(ret, "disk %s cannot be read yet: %s\n", d->name,
 			     not_ready_why(d));
@@ -910,7 +911,8 @@ static int open_image(struct images *im, struct point_info *info, size_t disk,
 	/* The size was told before it was opened. */
 	if (source_size(src) != d->size + im->form->footer)
 		return fail(-EPROTO,
-			    "has %" PRIu64 " bytes where its record says %" PRIu64,
+			    "has %" PRIu64
+			    " bytes where its record says %" PRIu64,
 			    source_size(src), d->size + im->form->footer);
 	*ret = take(src);
 	return 0;
@@ -963,8 +965,8 @@ static int images_xattr(struct folder *f, const char *name, const char *key,
 		return r;
 	if (note)
 		return key ? no_xattr(name, key) : 0;
-	return xattr_disk(im->place, &im->row, &card_of(card)->info->disks[disk],
-			  name, key, out);
+	return xattr_disk(im->place, &im->row,
+			  &card_of(card)->info->disks[disk], name, key, out);
 }
 
 static const struct folder_ops images_ops = {
@@ -1678,8 +1680,8 @@ static int add_vaults_of(struct vault_rows *to, struct view *v, size_t n)
 
 /* What was known of catalog n before: it cannot be asked now, but its
  * vaults are still where they were. */
-static int add_vaults_known(struct vault_rows *to, const struct vault_table *old,
-			    size_t n)
+static int add_vaults_known(struct vault_rows *to,
+			    const struct vault_table *old, size_t n)
 {
 	int r = 0;
 

@@ -45,9 +45,9 @@
 
 #define VIEW_FIXED_MS (7u * 24 * 3600 * 1000)
 
-#define VIEW_XATTR_POINT    "user.vaultfs.point"
+#define VIEW_XATTR_POINT "user.vaultfs.point"
 #define VIEW_XATTR_VERIFIED "user.vaultfs.verified"
-#define VIEW_XATTR_ROOT	    "user.vaultfs.root"
+#define VIEW_XATTR_ROOT "user.vaultfs.root"
 
 struct view_options {
 	uint32_t fresh_ms; /* how long names above a point may be cached */

@@ -20,7 +20,7 @@
 #include "fs/view.h"
 #include "tests/fakes/catalog_memory.h"
 
-#define HOUR  INT64_C(3600000000000)
+#define HOUR INT64_C(3600000000000)
 #define START INT64_C(1700000000000000000)
 
 static void ready(void *ctx)

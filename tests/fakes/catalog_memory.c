@@ -354,8 +354,7 @@ static int memory_point(struct catalog *c, const char *vault, const char *name,
 	if (r)
 		return r;
 	at = lower_bound(vm, row->time_ns);
-	if (at == point_count(vm) ||
-	    point_at(vm, at).time_ns != row->time_ns)
+	if (at == point_count(vm) || point_at(vm, at).time_ns != row->time_ns)
 		return fail(-ESTALE, "it was dropped");
 	info = calloc(1, sizeof(*info));
 	info->row = *row;
@@ -444,9 +443,7 @@ static const struct catalog_ops memory_ops = {
 int catalog_memory_new(const char *vault, const char *id, struct catalog **ret)
 {
 	static const struct catalog_memory_disk disks[] = {
-		{ .name = "lun0",
-		  .size = 300 << 10,
-		  .pattern = { .seed = 2 } },
+		{ .name = "lun0", .size = 300 << 10, .pattern = { .seed = 2 } },
 		{ .name = "os",
 		  .size = 1 << 20,
 		  .pattern = { 1, 64 << 10, 100, true } },

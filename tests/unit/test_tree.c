@@ -12,7 +12,7 @@
 #include "tests/unit/check.h"
 
 #define SECOND INT64_C(1000000000)
-#define NAME   "1970-01-01T00-00-00Z"
+#define NAME "1970-01-01T00-00-00Z"
 
 /* A vault "v" with a VM "vm" of one point at time 0. */
 struct world {
@@ -338,7 +338,7 @@ static void test_links_and_xattrs(void)
 /* --- many threads, while points come and go --- */
 
 #define THREADS 8
-#define ROUNDS	400
+#define ROUNDS 400
 
 struct crowd {
 	struct world w;

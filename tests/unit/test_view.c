@@ -9,7 +9,7 @@
 #include "tests/unit/check.h"
 
 #define SECOND INT64_C(1000000000)
-#define DAY    (86400 * SECOND)
+#define DAY (86400 * SECOND)
 
 static int64_t time_of(const char *text)
 {
@@ -568,8 +568,8 @@ static void test_names_taken(void)
 static void test_vault_names(void)
 {
 	struct catalog *c[5] = {
-		new_catalog("same", "id-1"), new_catalog("other", "id-2"),
-		new_catalog("same", "id-3"), new_catalog("same", "id-1"),
+		new_catalog("same", "id-1"),  new_catalog("other", "id-2"),
+		new_catalog("same", "id-3"),  new_catalog("same", "id-1"),
 		new_catalog("alone", "id-1"),
 	};
 	DROP(folder) struct folder *root = NULL;

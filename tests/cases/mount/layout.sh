@@ -49,13 +49,15 @@ assert_eq "$(stat -c %s $new/vhd/os.vhd)" 5243392
 assert_eq "$(stat -c '%a %y' $new/ | cut -c 1-23)" "555 2026-11-21 02:00:07"
 # Each thing has a number of its own, the one that its directory tells.
 assert_eq "$(find mnt | wc -l)" "$(find mnt -printf '%i\n' | sort -u | wc -l)"
-assert_eq "$(ls -i $new/disks | awk '{print $1}')" "$(stat -c %i $new/disks/*)"
+assert_eq "$(python3 -c 'import os, sys
+for e in sorted(os.scandir(sys.argv[1]), key=lambda e: e.name): print(e.inode())' \
+	$new/disks)" "$(stat -c %i $new/disks/*)"
 
 assert_eq "$(jq -r .recoveryPointType $old/point.json)" ApplicationConsistent
 assert_eq "$(jq -r '.disks[1].name' $old/point.json)" os
 assert_eq "$(jq -r .name mnt/contoso/vault.json)" contoso
 for f in $old/point.json mnt/contoso/vault.json; do
-	assert_eq "$(stat -c %s $f)" "$(wc -c <$f)"
+	assert_eq "$(stat -c %s "$f")" "$(wc -c <"$f")"
 done
 
 run_fails 1 stat mnt/nothing

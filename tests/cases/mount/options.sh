@@ -47,7 +47,8 @@ assert_contains "$OUT" "usage: vaultfs"
 
 # As mount.fuse3 calls it.
 mount_vault -o vault=a,vault="$PWD/b" mnt
-assert_eq "$(ls mnt | tr '\n' ' ')" "a b "
+assert_eq "$(ls mnt)" "a
+b"
 umount_vault mnt
 mount_vault a mnt
 umount_vault mnt

@@ -20,9 +20,9 @@ tag() {
 	printf %s "$(vaultctl show --json "$1" | jq -r .id)" | sha256sum | cut -c 1-4
 }
 mount_vault a dir:b "$PWD/c" copy mnt
-assert_eq "$(ls mnt | tr '\n' ' ')" \
+assert_eq "$(LC_ALL=C ls mnt)" \
 	"$(printf '%s\n' other "same~$(tag a)" "same~$(tag a)-2" "same~$(tag b)" |
-		sort | tr '\n' ' ')"
+		LC_ALL=C sort)"
 assert_eq "$(ls "mnt/same~$(tag b)")" "vault.json
 vm-b"
 assert_same "mnt/same~$(tag a)-2/vm-a/latest/disks/os.img" a.img

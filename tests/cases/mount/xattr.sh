@@ -17,8 +17,8 @@ p=mnt/v/vm/2026-01-01T00-00-00Z
 assert_eq "$(get root $p/disks/os.img)" "$(jq -r '.disks[0].rootHash' $p/point.json)"
 assert_eq "$(get root $p/vhd/os.vhd)" "$(jq -r '.disks[0].rootHash' $p/point.json)"
 for f in $p $p/disks/os.img $p/vhd/os.vhd; do
-	assert_eq "$(get point $f)" "$(jq -r .id $p/point.json)"
-	assert_eq "$(get verified $f)" "sha256, seal pinned"
+	assert_eq "$(get point "$f")" "$(jq -r .id $p/point.json)"
+	assert_eq "$(get verified "$f")" "sha256, seal pinned"
 done
 assert_eq "$(getfattr -m - $p/disks/os.img | grep -c user.vaultfs)" 3
 assert_eq "$(getfattr -m - mnt mnt/v mnt/v/vm $p/point.json)" ""
