@@ -165,11 +165,15 @@ class Peer:
 class Bench:
     def __init__(self, args):
         self.quick = args.quick
+        self.start = time.monotonic()
         self.runs = 3 if args.quick else 5
         self.size = 512 * MIB if args.quick else 2 * GIB
         self.big = 2 * GIB if args.quick else 8 * GIB
         self.changed = 25 * MIB if args.quick else 100 * MIB
         self.peer_seconds = 12 if args.quick else 45
+        while self.size > 64 * MIB and available() < 6 * self.size:
+            self.size //= 2
+            say(f"little memory is free: an image of {self.size // MIB} MiB only")
         self.row = ""
         self.lines = []
         self.errors = 0
@@ -355,6 +359,7 @@ def sequential_cold(b):
             raise Skipped("restic is not installed")
     peer = Peer("restic mount", restic, 3, b.peer_seconds)
     values, limits = b.turns(ours, [peer])
+    b.drop("restic")
     b.against_hash("1 MiB reads through the mount", values, limits, 0.75)
     b.against_peer("1 MiB reads through the mount", values, peer)
 
@@ -504,8 +509,7 @@ def first_backup(b):
              None, b.peer_seconds / 3),
     ]
     values, limits = b.turns(lambda: timed_backup(b, b.ram, False), peers)
-    b.against_hash("2 GiB, incompressible" if not b.quick else "incompressible",
-                   values, limits, 0.6)
+    b.against_hash("incompressible", values, limits, 0.6)
     for p in peers:
         b.against_peer("the same", values, p)
 
@@ -666,7 +670,8 @@ def incremental_changed(b):
                 "--base", "latest", "--changed", f"os={listing}", "--json"]
         strace = []
         if shutil.which("strace"):
-            strace = ["strace", "-f", "-qq", "-e", "trace=pread64,preadv,preadv2,read",
+            strace = ["strace", "-f", "-qq", "--seccomp-bpf",
+                      "-e", "trace=pread64,preadv,preadv2,read",
                       "-P", g.image, "-o", trace]
         took, out = b.run(*strace, *argv, limit=300)
         said = json.loads(out)["readBytes"]
@@ -755,6 +760,18 @@ def machine():
     }
 
 
+def one_row(b, name, f):
+    b.row = name
+    say(f"{name} ({time.monotonic() - b.start:.0f} s)")
+    try:
+        f(b)
+    except Skipped as e:
+        b.line("", "", skipped=str(e))
+    except (Failed, OSError, KeyError, ValueError) as e:
+        b.errors += 1
+        b.line("", "", skipped=f"FAILED: {type(e).__name__}: {e}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="smaller images, 3 runs")
@@ -769,31 +786,26 @@ def main():
         return 0
     # So that what was begun is ended, and mounts are undone.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    start = time.monotonic()
     load = os.getloadavg()[0]
     if load > 0.5:
         say(f"others are at work on this machine (load {load:.1f}): figures will be noisy")
     b = Bench(args)
     with b.stack:
-        for name, f in rows:
-            b.row = name
-            say(f"{name} ({time.monotonic() - start:.0f} s)")
-            try:
-                f(b)
-            except Skipped as e:
-                b.line("", "", skipped=str(e))
-            except (Failed, OSError, KeyError, ValueError) as e:
-                b.errors += 1
-                b.line("", "", skipped=f"FAILED: {type(e).__name__}: {e}")
-        took = time.monotonic() - start
+        try:
+            for name, f in rows:
+                one_row(b, name, f)
+        except (KeyboardInterrupt, SystemExit) as e:
+            b.errors += 1
+            say(f"stopped ({type(e).__name__}); so far:")
+        about = dict(machine(), loadBefore=load, quick=args.quick, imageBytes=b.size,
+                     seconds=time.monotonic() - b.start)
         table(b)
-        about = machine()
         print(f"\n{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}; "
-              f"image of {b.size // MIB} MiB, medians of {b.runs}; {took:.0f} s")
+              f"image of {b.size // MIB} MiB, medians of {b.runs}; "
+              f"{about['seconds']:.0f} s")
         if args.json:
             with open(args.json, "w", encoding="utf-8") as f:
-                json.dump({"machine": about, "loadBefore": load, "quick": args.quick, "seconds": took,
-                           "imageBytes": b.size, "lines": b.lines}, f, indent=1)
+                json.dump({"about": about, "lines": b.lines}, f, indent=1)
                 f.write("\n")
     return 1 if b.errors else 0
 
