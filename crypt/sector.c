@@ -247,14 +247,12 @@ static void xor_block(uint8_t *p, const uint8_t *q)
 }
 
 /* Times x: a shift by one through all 128 bits, little endian, and what falls
- * out comes back as 0x87. Each 64-bit half takes the sign of the other. */
+ * out comes back as 0x87. Each 64-bit half takes the top bit of the other. */
 static inline block times_x(block t)
 {
-	typedef int32_t words __attribute__((vector_size(BLOCK)));
-	words sign = (words)t >> 31;
+	block carry = __builtin_shuffle(t >> 63, (block){ 1, 0 });
 
-	sign = __builtin_shuffle(sign, (words){ 3, 3, 1, 1 });
-	return (t + t) ^ (block)(sign & (words){ 0x87, 0, 1, 0 });
+	return (t + t) ^ (-carry & (block){ 0x87, 1 });
 }
 
 static bool xts_batch(struct sector *s, struct cipher *c, uint8_t *p,

@@ -18,6 +18,12 @@ declare -A package_of=(
 	[clang]=clang
 	[borg]=borgbackup
 	[flock]=util-linux
+	[dislocker-file]=dislocker
+	[bdemount]=libbde-utils
+	[qemu-img]=qemu-utils
+	[cryptsetup]=cryptsetup-bin
+	[xz]=xz-utils
+	[mkfs.fat]=dosfstools
 )
 declare -A package_of_module=(
 	[fuse3]=libfuse3-dev
@@ -32,7 +38,7 @@ declare -A package_of_module=(
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace"
+	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"
 	[bench]="python3 ?restic ?borg ?casync"

@@ -364,14 +364,17 @@ static void test_threads(enum sector_mode mode)
 static size_t find_in_range(const uint8_t *p, size_t n,
 			    const uint8_t inverse[static 16])
 {
+	const uint8_t *end = p + n;
 	size_t found = 0;
 
-	for (size_t i = 0; i + 16 <= n; i++) {
-		size_t k = 0;
+	while (end - p >= 16 &&
+	       (p = memchr(p, inverse[0] ^ 0xff, (size_t)(end - p) - 15))) {
+		size_t k = 1;
 
-		while (k < 16 && (p[i + k] ^ inverse[k]) == 0xff)
+		while (k < 16 && (p[k] ^ inverse[k]) == 0xff)
 			k++;
 		found += k == 16;
+		p++;
 	}
 	return found;
 }
@@ -402,7 +405,7 @@ static size_t find_in_memory(const uint8_t inverse[static 16])
 		n = pread(mem, p, to - from, (off_t)from);
 		if (n > 0)
 			found += find_in_range(p, (size_t)n, inverse);
-		memset(p, 0, to - from);
+		explicit_bzero(p, to - from); /* copies of keys */
 		free(p);
 	}
 	fclose(maps);
