@@ -196,6 +196,14 @@ void catalog_close(struct catalog *c);
 struct json *point_json(const struct point_info *p);
 
 /*
+ * A disk's image with a VHD footer, the same bytes wherever it is made: the footer's UUID is
+ * the first half of SHA-256("vaultfs:vhd:1\0\0\0" || root || seq || nonce) as a UUID of version 8, its
+ * time the point's. Takes image, on failure too.
+ */
+int point_disk_as_vhd(const struct point_row *row, const struct disk_info *d,
+		      struct source *image, struct source **ret) MUST_USE;
+
+/*
  * A point as the user names it: a time (colons or not), a unique prefix of one, an id, a
  * name with ~hex, or "latest". -ENOENT, or -EINVAL when several match, with a sentence that
  * names some of them.

@@ -676,41 +676,11 @@ static const struct image_form raw_form = {
 	.open = open_raw,
 };
 
-/* SHA-256("vaultfs:vhd:1\0\0\0" || root || seq || nonce), the first 16 bytes, as a
- * UUID of version 8: the same file in every mount. */
-static void vhd_uuid(const struct point_row *row, const struct disk_info *d,
-		     uint8_t out[static 16])
-{
-	static const char domain[16] = "vaultfs:vhd:1";
-	uint8_t id[16];
-	struct digest sum;
-	struct sha256 h;
-
-	for (int i = 0; i < 8; i++) {
-		id[i] = (uint8_t)(row->id.seq >> (8 * i));
-		id[8 + i] = (uint8_t)(row->id.nonce >> (8 * i));
-	}
-	sha256_init(&h);
-	sha256_add(&h, domain, sizeof(domain));
-	if (d->has_root)
-		sha256_add(&h, d->root.b, sizeof(d->root.b));
-	else
-		sha256_add(&h, d->name, strlen(d->name));
-	sha256_add(&h, id, sizeof(id));
-	sha256_final(&h, &sum);
-	memcpy(out, sum.b, 16);
-	out[6] = (out[6] & 0x0f) | 0x80;
-	out[8] = (out[8] & 0x3f) | 0x80;
-}
-
 static int open_vhd(struct place *p, const struct point_row *row,
 		    const struct disk_info *d, struct source *inner,
 		    struct source **ret)
 {
-	uint8_t uuid[16];
-
-	vhd_uuid(row, d, uuid);
-	return source_open_with_vhd_footer(inner, uuid, row->time_ns, ret);
+	return point_disk_as_vhd(row, d, inner, ret);
 }
 
 static const struct image_form vhd_form = {

@@ -62,32 +62,6 @@ static int check_names(const struct restore *r, const struct string_list *names)
 	return 0;
 }
 
-/* As fs/view.c makes it, so that a restored VHD is that of the mount, byte for byte. */
-static void footer_uuid(const struct point_row *row, const struct disk_info *d,
-			uint8_t out[static 16])
-{
-	static const char domain[16] = "vaultfs:vhd:1";
-	struct sha256 h = { 0 };
-	struct digest sum;
-	uint8_t id[16];
-
-	for (int i = 0; i < 8; i++) {
-		id[i] = (uint8_t)(row->id.seq >> (8 * i));
-		id[8 + i] = (uint8_t)(row->id.nonce >> (8 * i));
-	}
-	sha256_init(&h);
-	sha256_add(&h, domain, sizeof(domain));
-	if (d->has_root)
-		sha256_add(&h, d->root.b, sizeof(d->root.b));
-	else
-		sha256_add(&h, d->name, strlen(d->name));
-	sha256_add(&h, id, sizeof(id));
-	sha256_final(&h, &sum);
-	memcpy(out, sum.b, 16);
-	out[6] = (out[6] & 0x0f) | 0x80;
-	out[8] = (out[8] & 0x3f) | 0x80;
-}
-
 static void set_identity(const struct restore *r, const struct disk_info *info,
 			 struct restore_disk *d)
 {
@@ -106,7 +80,6 @@ static int open_disk(struct restore *r, size_t i)
 {
 	const struct disk_info *info = &r->point->disks[i];
 	struct restore_disk *d = &r->disks[r->n];
-	uint8_t uuid[16];
 	int e;
 
 	if (info->state != DISK_READY)
@@ -122,9 +95,8 @@ static int open_disk(struct restore *r, size_t i)
 	r->n++;
 	set_identity(r, info, d);
 	if (r->vhd) {
-		footer_uuid(&r->point->row, info, uuid);
-		e = source_open_with_vhd_footer(
-			take(d->image), uuid, r->point->row.time_ns, &d->image);
+		e = point_disk_as_vhd(&r->point->row, info, take(d->image),
+				      &d->image);
 		if (e < 0)
 			return blame(e, "disk %s", info->name);
 	}
