@@ -181,9 +181,9 @@ static struct json *disk_json(const struct disk_info *d)
 	if (d->has_size)
 		json_set_u64(j, "size", d->size);
 	json_set_str(j, "state",
-		     d->state == DISK_READY	    ? "ready" :
-		     d->state == DISK_NEEDS_GRANT   ? "needs-grant" :
-						      "needs-restore");
+		     d->state == DISK_READY	    ? "ready"
+		     : d->state == DISK_NEEDS_GRANT ? "needs-grant"
+						    : "needs-restore");
 	if (d->state_sentence)
 		json_set_str(j, "stateReason", d->state_sentence);
 	if (d->has_root) {
@@ -270,9 +270,10 @@ static bool row_matches(const struct finder *f, const struct point_row *row,
 
 static int not_found(const char *vm, const char *text)
 {
-	return fail(-ENOENT,
-		    "VM %s has no recovery point '%s'; 'vaultctl list' shows them",
-		    vm, text);
+	return fail(
+		-ENOENT,
+		"VM %s has no recovery point '%s'; 'vaultctl list' shows them",
+		vm, text);
 }
 
 /* Whether there may be more behind a page, and from when on to ask for it. */
@@ -312,7 +313,8 @@ static int find_tilde(struct catalog *c, const char *vault, const char *vm,
 
 			time_name(row->time_ns, row_name);
 			point_id_tag(&row->id, hex);
-			if (row->time_ns < upto && strcmp(row_name, name) == 0 &&
+			if (row->time_ns < upto &&
+			    strcmp(row_name, name) == 0 &&
 			    strcmp(hex, tilde + 1) == 0) {
 				*out = *row;
 				return 0;
@@ -368,8 +370,9 @@ int catalog_find_point(struct catalog *c, const char *vault, const char *vm,
 	int r;
 
 	if (!f.len)
-		return fail(-EINVAL,
-			    "an empty recovery point; give a time, or 'latest'");
+		return fail(
+			-EINVAL,
+			"an empty recovery point; give a time, or 'latest'");
 	if (strcmp(text, "latest") == 0)
 		return catalog_latest(c, vault, vm, out);
 	if (tilde)
@@ -380,10 +383,11 @@ int catalog_find_point(struct catalog *c, const char *vault, const char *vm,
 	if (!whole && !f.count)
 		return not_found(vm, text);
 	if (!whole && f.count > 1)
-		return fail(-EINVAL,
-			    "'%s' stands for %u recovery points of %s: %s, %s%s; write more of it",
-			    text, f.count, vm, f.some[0], f.some[1],
-			    f.count > 2 ? ", …" : "");
+		return fail(
+			-EINVAL,
+			"'%s' stands for %u recovery points of %s: %s, %s%s; write more of it",
+			text, f.count, vm, f.some[0], f.some[1],
+			f.count > 2 ? ", …" : "");
 	*out = f.found;
 	return 0;
 }

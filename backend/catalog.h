@@ -31,7 +31,8 @@ struct point_id {
 };
 #define POINT_ID_TEXT 34 /* "0000000000000001.9f86d081884c7d65" and NUL */
 void point_id_text(const struct point_id *id, char out[static POINT_ID_TEXT]);
-static inline bool point_id_equal(const struct point_id *a, const struct point_id *b)
+static inline bool point_id_equal(const struct point_id *a,
+				  const struct point_id *b)
 {
 	return a->seq == b->seq && a->nonce == b->nonce;
 }
@@ -61,9 +62,9 @@ struct point_row {
 	int64_t time_ns; /* unique in its VM */
 	struct point_id id;
 	enum consistency consistency;
-	bool held;		/* legal hold */
-	bool caller_extents;	/* "extents as given by the caller" */
-	int64_t expiry_ns;	/* 0: none */
+	bool held;	     /* legal hold */
+	bool caller_extents; /* "extents as given by the caller" */
+	int64_t expiry_ns;   /* 0: none */
 	uint16_t ndisks;
 	/* for the implementation: */
 	struct digest record_digest;
@@ -157,8 +158,8 @@ struct catalog {
 };
 
 struct catalog_options {
-	struct cache *cache;	/* shared by all that is opened; borrowed */
-	uint64_t refresh_ms;	/* how old news may be; 0: ask each time */
+	struct cache *cache; /* shared by all that is opened; borrowed */
+	uint64_t refresh_ms; /* how old news may be; 0: ask each time */
 };
 
 /* Opens what a VAULT argument names, for reading. The catalog owns its store. */
@@ -172,7 +173,8 @@ int catalog_vms(struct catalog *c, const char *vault, const char *after,
 /* Points with time >= from_ns, ascending; a page may be short, but not empty while there
  * are more. -ENOENT: no such VM. */
 int catalog_points(struct catalog *c, const char *vault, const char *vm,
-		   int64_t from_ns, size_t max, struct point_page *out) MUST_USE;
+		   int64_t from_ns, size_t max,
+		   struct point_page *out) MUST_USE;
 /* The greatest in time; -ENOENT if there is none. */
 int catalog_latest(struct catalog *c, const char *vault, const char *vm,
 		   struct point_row *out) MUST_USE;
@@ -181,14 +183,16 @@ int catalog_count(struct catalog *c, const char *vault, const char *vm,
 		  uint64_t *points, uint64_t *version) MUST_USE;
 /* row as given by this catalog. -ESTALE with its sentence if it was dropped meanwhile. */
 int catalog_point(struct catalog *c, const char *vault, const char *vm,
-		  const struct point_row *row, struct point_info **ret) MUST_USE;
+		  const struct point_row *row,
+		  struct point_info **ret) MUST_USE;
 /* point->disks[disk]; may take long. The source keeps what it needs; it must be closed before
  * the catalog is. Reads of a point dropped meanwhile give -ESTALE once its data is gone. */
 int catalog_open_disk(struct catalog *c, const char *vault, const char *vm,
 		      struct point_info *point, size_t disk,
 		      struct source **ret) MUST_USE;
 /* What vault.json shows. */
-int catalog_describe(struct catalog *c, const char *vault, struct json *into) MUST_USE;
+int catalog_describe(struct catalog *c, const char *vault,
+		     struct json *into) MUST_USE;
 void catalog_close(struct catalog *c);
 
 /* What point.json and `show` give of a point: times, consistency, disks, sizes,

@@ -22,15 +22,15 @@ struct entry_attr {
 	uint64_t size;	 /* file or link; 0 for a directory */
 	uint64_t blocks; /* 512-byte units of what is not hole */
 	int64_t mtime_ns;
-	uint32_t nlink;	 /* 0: do not know, shown as 1 */
+	uint32_t nlink;	   /* 0: do not know, shown as 1 */
 	uint32_t valid_ms; /* how long this and the name may be cached */
 };
 
 struct folder;
 
 /* Called for each entry in order; cookie asks for what follows it. Nonzero stops. */
-typedef int folder_emit(void *ctx, const char *name, const struct entry_attr *attr,
-			uint64_t cookie);
+typedef int folder_emit(void *ctx, const char *name,
+			const struct entry_attr *attr, uint64_t cookie);
 
 struct folder_ops {
 	const char *name;
@@ -53,13 +53,18 @@ struct folder {
 	const struct folder_ops *ops;
 };
 
-int folder_lookup(struct folder *f, const char *name, struct entry_attr *out) MUST_USE;
+int folder_lookup(struct folder *f, const char *name,
+		  struct entry_attr *out) MUST_USE;
 /* cookie 0: from the start. */
-int folder_list(struct folder *f, uint64_t cookie, folder_emit *emit, void *ctx) MUST_USE;
-int folder_open_dir(struct folder *f, const char *name, struct folder **ret) MUST_USE;
-int folder_open(struct folder *f, const char *name, struct source **ret) MUST_USE;
+int folder_list(struct folder *f, uint64_t cookie, folder_emit *emit,
+		void *ctx) MUST_USE;
+int folder_open_dir(struct folder *f, const char *name,
+		    struct folder **ret) MUST_USE;
+int folder_open(struct folder *f, const char *name,
+		struct source **ret) MUST_USE;
 /* NUL-terminated; -ENAMETOOLONG. */
-int folder_readlink(struct folder *f, const char *name, char *buf, size_t size) MUST_USE;
+int folder_readlink(struct folder *f, const char *name, char *buf,
+		    size_t size) MUST_USE;
 int folder_xattr(struct folder *f, const char *name, const char *key,
 		 struct buf *out) MUST_USE;
 void folder_close(struct folder *f);

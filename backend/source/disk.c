@@ -67,7 +67,8 @@ static int read_part(struct disk_source *d, uint64_t frame,
 	if (r)
 		return r;
 	if (b->size < skip + len)
-		return fail(-EBADMSG, "two frames of different length have one digest");
+		return fail(-EBADMSG,
+			    "two frames of different length have one digest");
 	memcpy(buf, (const uint8_t *)b->data + skip, len);
 	return 0;
 }
@@ -85,8 +86,7 @@ static uint32_t run_of(const struct vf_entry *e, uint32_t n, uint32_t *bytes,
 	for (; k < n; k++) {
 		const struct place *p = &e[k].place;
 
-		if (digest_is_zero(&e[k].id) ||
-		    p->object != e->place.object ||
+		if (digest_is_zero(&e[k].id) || p->object != e->place.object ||
 		    !point_id_equal(&p->gen, &e->place.gen) ||
 		    p->offset != e->place.offset + (uint64_t)*bytes ||
 		    p->length > RUN_MAX - *bytes)
@@ -268,9 +268,10 @@ static int zero_chunks(struct disk_source *d, uint64_t chunk, uint64_t *n)
 			return 0;
 		}
 		if (level == 0 &&
-		    digest_is_zero(&node_of(b)
-					    ->e[chunk & ((1u << VF_LEAF_LOG2) - 1)]
-					    .id))
+		    digest_is_zero(
+			    &node_of(b)
+				     ->e[chunk & ((1u << VF_LEAF_LOG2) - 1)]
+				     .id))
 			*n = 1;
 	}
 	return 0;

@@ -785,6 +785,12 @@ static int link_unnamed(int fd, int at, const char *leaf)
 }
 
 /* -EOPNOTSUPP: this file system or system has no such files. */
+/* A hint, so that the medium works before the barrier; what fails is told there. */
+static void start_writing(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 static int put_unnamed(struct dir *d, const struct folder *f, const char *leaf,
 		       const char *key, const struct store_piece *pieces,
 		       size_t npieces, bool whole)
@@ -806,6 +812,8 @@ static int put_unnamed(struct dir *d, const struct folder *f, const char *leaf,
 		r = sync_or_break(d, sys_fsync(fd), key);
 		if (r < 0)
 			return r;
+	} else {
+		start_writing(fd);
 	}
 	r = link_unnamed(fd, f->fd, leaf);
 	if (r == -ENOENT && !folder_gone(f))

@@ -12,4 +12,5 @@
  * length, or 0 when it is to be stored raw. */
 size_t codec_pack(const void *plain, size_t n, void *out);
 /* Exactly n plain bytes out of the stored ones, else -EPROTO. */
-int codec_unpack(const void *stored, size_t len, void *plain, size_t n) MUST_USE;
+int codec_unpack(const void *stored, size_t len, void *plain,
+		 size_t n) MUST_USE;

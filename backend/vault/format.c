@@ -22,8 +22,8 @@ size_t record_begin(struct buf *b, const char magic[static 4])
 
 	buf_add(b, magic, 4);
 	buf_u16(b, 1);
-	buf_u8(b, 0); /* suite */
-	buf_u8(b, 0); /* flags */
+	buf_u8(b, 0);  /* suite */
+	buf_u8(b, 0);  /* flags */
 	buf_u32(b, 0); /* length, set by record_end() */
 	buf_u32(b, 0); /* CRC, likewise */
 	return at;
@@ -77,17 +77,20 @@ int record_open(const void *p, size_t n, const char magic[static 4],
 	if (memcmp(got, magic, 4) != 0)
 		return fail(-EPROTO, "not a %.4s record", magic);
 	if (version != 1)
-		return fail(-ENOTSUP,
-			    "of format version %u, newer than this software's 1; install a newer vaultfs",
-			    version);
+		return fail(
+			-ENOTSUP,
+			"of format version %u, newer than this software's 1; install a newer vaultfs",
+			version);
 	if (suite != 0)
-		return fail(-ENOTSUP,
-			    "of suite %u, which this software does not know; install a newer vaultfs",
-			    suite);
+		return fail(
+			-ENOTSUP,
+			"of suite %u, which this software does not know; install a newer vaultfs",
+			suite);
 	if (flags != 0)
-		return fail(-ENOTSUP,
-			    "has record flags 0x%02x, which this software does not know; install a newer vaultfs",
-			    flags);
+		return fail(
+			-ENOTSUP,
+			"has record flags 0x%02x, which this software does not know; install a newer vaultfs",
+			flags);
 	if (length != n)
 		return fail(-EPROTO, "says it has %" PRIu32 " bytes, has %zu",
 			    length, n);
@@ -192,8 +195,7 @@ int rd_name(struct rd *r, const char *what, bool may_be_empty,
 	if (!p)
 		return fail(-EPROTO, "%s: cut off", what);
 	n = (size_t)p[0] | (size_t)p[1] << 8;
-	if (n > CATALOG_NAME_MAX ||
-	    !is_zero(p + 2 + n, VF_NAME_FIELD - 2 - n))
+	if (n > CATALOG_NAME_MAX || !is_zero(p + 2 + n, VF_NAME_FIELD - 2 - n))
 		return fail(-EPROTO, "%s: bad name field", what);
 	if (!n && may_be_empty) {
 		out[0] = '\0';
@@ -476,7 +478,8 @@ static int config_parse(const void *p, size_t n, struct vf_config *c)
 	rd_bytes(&r, c->owner.b, sizeof(c->owner.b));
 	/* Before the sizes count, the whole must have them. */
 	if (!rd_zero(&r, 4) ||
-	    (uint64_t)n != CONFIG_FIXED + FEATURE_SIZE * (uint64_t)c->nfeatures +
+	    (uint64_t)n != CONFIG_FIXED +
+				   FEATURE_SIZE * (uint64_t)c->nfeatures +
 				   KEY_SIZE * (uint64_t)c->nkeys +
 				   40 * (uint64_t)c->nheads + slots + policy +
 				   SIGN_SIZE)
@@ -496,12 +499,12 @@ static int config_parse(const void *p, size_t n, struct vf_config *c)
 	if (c->incompatible & ~VF_KNOWN_INCOMPATIBLE) {
 		char room[16];
 
-		return fail(-ENOTSUP,
-			    "uses the feature '%s', which this software does not know; install a newer vaultfs",
-			    unknown_name(c, 0,
-					 c->incompatible &
-						 ~VF_KNOWN_INCOMPATIBLE,
-					 room, sizeof(room)));
+		return fail(
+			-ENOTSUP,
+			"uses the feature '%s', which this software does not know; install a newer vaultfs",
+			unknown_name(c, 0,
+				     c->incompatible & ~VF_KNOWN_INCOMPATIBLE,
+				     room, sizeof(room)));
 	}
 	if (slots || policy)
 		return fail(-EPROTO, "areas that no feature names");
@@ -541,9 +544,10 @@ int vf_config_key_counts(const struct vf_config *c,
 	hex_of(key->b, sizeof(key->b), hex);
 	hex[16] = '\0';
 	if (!k)
-		return fail(-EKEYREJECTED,
-			    "sealed by key %s…, which is no writer of this vault",
-			    hex);
+		return fail(
+			-EKEYREJECTED,
+			"sealed by key %s…, which is no writer of this vault",
+			hex);
 	if (!k->retired)
 		return 0;
 	sha256(vm, strlen(vm), &vm_digest);
@@ -553,8 +557,8 @@ int vf_config_key_counts(const struct vf_config *c,
 		if (digest_equal(&h->vm, &vm_digest) && seq <= h->seq)
 			return 0;
 	}
-	return fail(-EKEYREJECTED,
-		    "sealed by key %s… after it was retired", hex);
+	return fail(-EKEYREJECTED, "sealed by key %s… after it was retired",
+		    hex);
 }
 
 /* --- keys of objects (2) --- */
@@ -579,9 +583,10 @@ int vf_name_encode(const char *name, char out[static CATALOG_NAME_MAX + 1])
 		bool plain = plain_in_key(c) && !(c == '.' && s == name);
 
 		if (n + (plain ? 1 : 3) > CATALOG_NAME_MAX)
-			return fail(-EINVAL,
-				    "the name '%s' is too long: written for the store it passes %d bytes; choose a shorter one",
-				    name, CATALOG_NAME_MAX);
+			return fail(
+				-EINVAL,
+				"the name '%s' is too long: written for the store it passes %d bytes; choose a shorter one",
+				name, CATALOG_NAME_MAX);
 		if (plain) {
 			out[n++] = (char)c;
 		} else {

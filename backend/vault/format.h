@@ -160,8 +160,8 @@ struct vf_commit {
 	/* The body by kind. */
 	struct point_id *ids; /* backup: the one; prune, config: those named */
 	size_t nids;
-	uint16_t *new_flags;   /* config: of each id */
-	int64_t *new_expiry;   /* config: of each id */
+	uint16_t *new_flags;	   /* config: of each id */
+	int64_t *new_expiry;	   /* config: of each id */
 	struct digest list_digest; /* intent, relocate */
 	uint32_t list_length;
 	uint64_t intent_seq;	/* swept */
@@ -235,7 +235,8 @@ void labels_free(struct label *labels, size_t n);
 
 /* --- tree --- */
 struct vf_entry {
-	struct digest id; /* of the child, or the frame's digest; zero: all zeros */
+	struct digest
+		id; /* of the child, or the frame's digest; zero: all zeros */
 	struct place place;
 };
 /* A tree page or a frame table, with rows resolved. One allocation: free(). */
@@ -267,12 +268,14 @@ struct vf_geometry {
 	uint32_t frames_per_chunk;
 	uint64_t frames, chunks;
 };
-int vf_geometry(uint64_t size, uint8_t chunk_log2, struct vf_geometry *g) MUST_USE;
+int vf_geometry(uint64_t size, uint8_t chunk_log2,
+		struct vf_geometry *g) MUST_USE;
 uint32_t vf_chunk_frames(const struct vf_geometry *g, uint64_t chunk);
 /* Plain bytes of a frame: 64 KiB but for the last of the disk. */
 uint32_t vf_frame_length(const struct vf_geometry *g, uint64_t frame);
 /* Entries of page `number` at level. */
-uint32_t vf_page_count(const struct vf_geometry *g, uint8_t level, uint64_t number);
+uint32_t vf_page_count(const struct vf_geometry *g, uint8_t level,
+		       uint64_t number);
 /* Chunks under one page of this level, log2. */
 unsigned vf_level_shift(uint8_t level);
 
@@ -317,7 +320,12 @@ struct vf_session {
 void vf_session_put(struct buf *b, const struct vf_session *s);
 int vf_session_parse(const void *p, size_t n, struct vf_session *out) MUST_USE;
 void vf_session_release(struct vf_session *s);
-enum vf_outcome { VF_COMMITTED = 1, VF_GIVEN_UP = 2, VF_ABANDONED = 3, VF_ADOPTED = 4 };
+enum vf_outcome {
+	VF_COMMITTED = 1,
+	VF_GIVEN_UP = 2,
+	VF_ABANDONED = 3,
+	VF_ADOPTED = 4
+};
 void vf_end_put(struct buf *b, const struct point_id *gen,
 		enum vf_outcome outcome, uint64_t commit);
 int vf_end_parse(const void *p, size_t n, struct point_id *gen,
@@ -348,16 +356,19 @@ void vf_list_release(struct vf_list *l);
 /* --- keys of objects --- */
 #define VF_KEY_SIZE 512
 /* A name as written in keys; it must be valid and fit: -EINVAL. */
-int vf_name_encode(const char *name, char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
+int vf_name_encode(const char *name,
+		   char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
 /* The other way, strict: -EPROTO for what vf_name_encode() would not have written. */
-int vf_name_decode(const char *key, size_t n, char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
+int vf_name_decode(const char *key, size_t n,
+		   char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
 /* vm and disk are encoded names. */
 void vf_key_config(char k[static VF_KEY_SIZE], uint64_t n);
 void vf_key_commit(char k[static VF_KEY_SIZE], const char *vm, uint64_t seq);
 /* kind: 'p' point object, 'e' escrow, 'w' session, 'l' list. */
 void vf_key_gen(char k[static VF_KEY_SIZE], const char *vm, char kind,
 		const struct point_id *gen);
-void vf_key_end(char k[static VF_KEY_SIZE], const char *vm, const struct point_id *gen);
+void vf_key_end(char k[static VF_KEY_SIZE], const char *vm,
+		const struct point_id *gen);
 /* The object that a place of this disk names. */
 void vf_key_place(char k[static VF_KEY_SIZE], const char *vm, const char *disk,
 		  const struct place *p);

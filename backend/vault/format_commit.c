@@ -51,9 +51,9 @@ void vf_index_put(struct buf *b, const struct point_row *rows, size_t n)
 		buf_u32(b, w->object_length);
 		buf_u8(b, (uint8_t)w->consistency);
 		buf_u8(b, 0);
-		buf_u16(b, (w->held ? ROW_HELD : 0) |
-				   (w->caller_extents ? ROW_CALLER_EXTENTS :
-							0));
+		buf_u16(b,
+			(w->held ? ROW_HELD : 0) |
+				(w->caller_extents ? ROW_CALLER_EXTENTS : 0));
 		buf_u16(b, w->ndisks);
 		buf_u16(b, 0);
 		buf_u64(b, (uint64_t)w->expiry_ns);
@@ -239,9 +239,9 @@ int vf_commit_build(struct vf_commit *c, const struct buf *const *inline_pages,
 	c->length = b.len;
 	free(c->bytes);
 	c->bytes = take(b.data);
-	c->newest = c->newest_length ?
-			    c->bytes + c->length - SIGN_SIZE - c->newest_length :
-			    NULL;
+	c->newest = c->newest_length ? c->bytes + c->length - SIGN_SIZE -
+					       c->newest_length
+				     : NULL;
 	b.len = b.cap = 0;
 	return 0;
 }
@@ -311,9 +311,10 @@ static int body_parse(struct rd *r, struct vf_commit *c)
 			e = fail(-EPROTO, "bad body");
 		break;
 	default:
-		return fail(-ENOTSUP,
-			    "a commit of kind %u, which this software does not know; install a newer vaultfs",
-			    c->kind);
+		return fail(
+			-ENOTSUP,
+			"a commit of kind %u, which this software does not know; install a newer vaultfs",
+			c->kind);
 	}
 	if (e)
 		return e;
@@ -341,7 +342,8 @@ static int pages_parse(struct rd *r, struct vf_commit *c, uint64_t *at)
 			return fail(-EPROTO, "bad page table");
 		rd_digest(r, &p->digest);
 		if (p->rows < 1 || p->rows > VF_INDEX_ROWS ||
-		    p->length != VF_HEADER_SIZE + 8 + INDEX_ROW_SIZE * p->rows ||
+		    p->length !=
+			    VF_HEADER_SIZE + 8 + INDEX_ROW_SIZE * p->rows ||
 		    p->first_ns > p->last_ns ||
 		    (i && p->first_ns <= p[-1].last_ns) || p->commit < 1 ||
 		    p->commit > c->seq || p->offset < COMMIT_FIXED ||
@@ -367,8 +369,7 @@ static bool newest_ok(const struct vf_commit *c, enum vf_kind kind,
 	return c->kind == kind ? seq == c->seq : seq < c->seq;
 }
 
-static int commit_fixed_parse(struct rd *r, struct vf_commit *c,
-			      uint32_t *body)
+static int commit_fixed_parse(struct rd *r, struct vf_commit *c, uint32_t *body)
 {
 	int e;
 
@@ -397,7 +398,8 @@ static int commit_fixed_parse(struct rd *r, struct vf_commit *c,
 	if (!rd_ok(r) || c->seq < 1 || c->session.seq < 1 ||
 	    c->session.seq > c->seq ||
 	    !newest_ok(c, VF_RELOCATE, c->last_relocate) ||
-	    !newest_ok(c, VF_INTENT, c->last_intent) || (c->npages > 0) != (c->npoints > 0) ||
+	    !newest_ok(c, VF_INTENT, c->last_intent) ||
+	    (c->npages > 0) != (c->npoints > 0) ||
 	    (c->npages > 0) != (c->newest_length > 0) ||
 	    c->npages > r->left / INDEX_REF_SIZE)
 		return fail(-EPROTO, "bad commit");

@@ -21,12 +21,12 @@ static void section_put(struct buf *b, const struct vf_section *s)
 
 static void disk_put(struct buf *b, struct rows *t, const struct vf_disk *d)
 {
-	uint16_t root = place_is_none(&d->root_place) ?
-				0 :
-				rows_add(t, &d->root_place.gen);
-	uint16_t dead = place_is_none(&d->dead_place) ?
-				0 :
-				rows_add(t, &d->dead_place.gen);
+	uint16_t root = place_is_none(&d->root_place)
+				? 0
+				: rows_add(t, &d->root_place.gen);
+	uint16_t dead = place_is_none(&d->dead_place)
+				? 0
+				: rows_add(t, &d->dead_place.gen);
 
 	buf_name(b, d->name);
 	buf_u8(b, d->chunk_log2);
@@ -129,7 +129,8 @@ static int disk_parse(struct rd *r, const uint8_t *rows, size_t nrows,
 	     !point_id_equal(&d->root_place.gen, own)))
 		return fail(-EPROTO, "the root of disk %s is elsewhere",
 			    d->name);
-	if (!rd_zero(r, 56) || (flags & ~(DISK_CALLER_EXTENTS | DISK_WAS_VHD)) ||
+	if (!rd_zero(r, 56) ||
+	    (flags & ~(DISK_CALLER_EXTENTS | DISK_WAS_VHD)) ||
 	    d->root_level != g.root_level ||
 	    digest_is_zero(&d->root) != place_is_none(&d->root_place) ||
 	    digest_is_zero(&d->dead) != place_is_none(&d->dead_place))
@@ -288,7 +289,8 @@ int vf_labels_parse(const void *p, size_t n, struct label **labels,
 				e = label_text(&r, &l[have].value);
 			have++;
 		}
-		if (!e && have > 1 && strcmp(l[have - 2].key, l[have - 1].key) >= 0)
+		if (!e && have > 1 &&
+		    strcmp(l[have - 2].key, l[have - 1].key) >= 0)
 			e = fail(-EPROTO, "labels are not in order");
 		if (e) {
 			labels_free(l, have);

@@ -195,8 +195,8 @@ static int list_tables(struct rd *r, struct vf_list *l, size_t nrows,
 		e = rd_rows(r, nrows, &rows);
 	for (size_t i = 0; i < entries && !e; i++)
 		e = l->kind == 3 ? claim_parse(r, rows, nrows, l->ndisks,
-					       &l->claims[i]) :
-				   move_parse(r, rows, nrows, l->ndisks,
+					       &l->claims[i])
+				 : move_parse(r, rows, nrows, l->ndisks,
 					      &l->moves[i]);
 	if (!e && !rd_done(r))
 		e = fail(-EPROTO, "its parts do not fill it");

@@ -21,7 +21,9 @@ unsigned vf_level_shift(uint8_t level)
 /* How many of 2^shift are needed to cover n. */
 static uint64_t shift_up(uint64_t n, unsigned shift)
 {
-	return shift > 63 ? n > 0 : (n >> shift) + ((n & ((UINT64_C(1) << shift) - 1)) != 0);
+	return shift > 63 ? n > 0
+			  : (n >> shift) +
+				    ((n & ((UINT64_C(1) << shift) - 1)) != 0);
 }
 
 int vf_geometry(uint64_t size, uint8_t chunk_log2, struct vf_geometry *g)
@@ -60,8 +62,8 @@ uint32_t vf_page_count(const struct vf_geometry *g, uint8_t level,
 		       uint64_t number)
 {
 	uint64_t children =
-		level == 0 ? g->chunks :
-			     shift_up(g->chunks, vf_level_shift(level - 1));
+		level == 0 ? g->chunks
+			   : shift_up(g->chunks, vf_level_shift(level - 1));
 	unsigned log2 = level == 0 ? VF_LEAF_LOG2 : VF_INNER_LOG2;
 
 	return (uint32_t)min_u64(UINT64_C(1) << log2,
@@ -141,11 +143,12 @@ static int entries_parse(struct rd *r, size_t nrows, bool index,
 		rd_digest(r, &x->id);
 		e = rd_place(r, rows, nrows, allowed, &x->place);
 		if (!e && digest_is_zero(&x->id) != place_is_none(&x->place))
-			e = fail(-EPROTO, "entry %" PRIu32
-					  " has one of id and place", i);
+			e = fail(-EPROTO,
+				 "entry %" PRIu32 " has one of id and place",
+				 i);
 		if (!e && !place_is_none(&x->place) &&
-		    (index ? x->place.flags != PLACE_INDEX :
-			     x->place.length > VF_FRAME_SIZE))
+		    (index ? x->place.flags != PLACE_INDEX
+			   : x->place.length > VF_FRAME_SIZE))
 			e = fail(-EPROTO, "entry %" PRIu32 " has a bad place",
 				 i);
 	}
@@ -224,9 +227,9 @@ static void entries_put(struct buf *b, const struct vf_node *node, bool table)
 
 	rows_init(&t);
 	for (uint32_t i = 0; i < node->count; i++)
-		row[i] = place_is_none(&node->e[i].place) ?
-				 0 :
-				 rows_add(&t, &node->e[i].place.gen);
+		row[i] = place_is_none(&node->e[i].place)
+				 ? 0
+				 : rows_add(&t, &node->e[i].place.gen);
 	if (table) {
 		buf_u64(b, node->number);
 		buf_u16(b, (uint16_t)node->count);

@@ -39,9 +39,10 @@ static int root_dir(const struct place_of *w, char *out, size_t size)
 			if (getpwuid_r(getuid(), &pw, room, sizeof(room),
 				       &got) ||
 			    !got)
-				return fail(-ENOENT,
-					    "no home directory is known; set %s",
-					    w->own);
+				return fail(
+					-ENOENT,
+					"no home directory is known; set %s",
+					w->own);
 			home = pw.pw_dir;
 		}
 		n = snprintf(out, size, "%s/%s/vaultfs", home, w->home);
@@ -183,11 +184,12 @@ int keys_load(const struct vault_id *id, const char *which,
 	if (r)
 		return r;
 	if (access(path, F_OK) && errno == ENOENT)
-		return fail(-ENOENT,
-			    strcmp(which, "owner") == 0 ?
-				    "this needs the vault's owner key, which is not on this host (%s); run it where the vault was made" :
-				    "this host has no writer key for the vault (%s); see 'vaultctl key add'",
-			    path);
+		return fail(
+			-ENOENT,
+			strcmp(which, "owner") == 0
+				? "this needs the vault's owner key, which is not on this host (%s); run it where the vault was made"
+				: "this host has no writer key for the vault (%s); see 'vaultctl key add'",
+			path);
 	return secret_read_hex_file(path, SIGN_SEED_SIZE, seed);
 }
 
@@ -220,9 +222,10 @@ static int read_seen(const char *path, uint64_t *n, struct digest *digest)
 		*space++ = '\0';
 	if (!space || parse_u64(text, n) ||
 	    parse_hex(space, digest->b, sizeof(digest->b)))
-		return fail(-EPROTO,
-			    "%s: damaged; remove it if you trust the vault as it is now",
-			    path);
+		return fail(
+			-EPROTO,
+			"%s: damaged; remove it if you trust the vault as it is now",
+			path);
 	return 0;
 }
 

@@ -19,16 +19,21 @@
 /* 0; -ENOENT when none is pinned. */
 int keys_pinned(const struct vault_id *id, struct sign_public *out) MUST_USE;
 /* -EEXIST if another one is pinned. */
-int keys_pin(const struct vault_id *id, const struct sign_public *owner) MUST_USE;
+int keys_pin(const struct vault_id *id,
+	     const struct sign_public *owner) MUST_USE;
 /* which: "owner" or "writer". -ENOENT with a sentence that says what to do. */
-int keys_load(const struct vault_id *id, const char *which, struct secret **seed) MUST_USE;
+int keys_load(const struct vault_id *id, const char *which,
+	      struct secret **seed) MUST_USE;
 /* -EEXIST if there is one. */
-int keys_save(const struct vault_id *id, const char *which, struct secret *seed) MUST_USE;
+int keys_save(const struct vault_id *id, const char *which,
+	      struct secret *seed) MUST_USE;
 
 /* The last head seen; seq 0 when none. */
-int keys_seen_head(const struct vault_id *id, const char *vm_encoded, uint64_t *seq,
-		   struct digest *digest) MUST_USE;
-int keys_see_head(const struct vault_id *id, const char *vm_encoded, uint64_t seq,
-		  const struct digest *digest) MUST_USE;
-int keys_seen_config(const struct vault_id *id, uint64_t *n, struct digest *digest) MUST_USE;
-int keys_see_config(const struct vault_id *id, uint64_t n, const struct digest *digest) MUST_USE;
+int keys_seen_head(const struct vault_id *id, const char *vm_encoded,
+		   uint64_t *seq, struct digest *digest) MUST_USE;
+int keys_see_head(const struct vault_id *id, const char *vm_encoded,
+		  uint64_t seq, const struct digest *digest) MUST_USE;
+int keys_seen_config(const struct vault_id *id, uint64_t *n,
+		     struct digest *digest) MUST_USE;
+int keys_see_config(const struct vault_id *id, uint64_t n,
+		    const struct digest *digest) MUST_USE;

@@ -47,12 +47,15 @@ static int fill_index(void *ctx, struct cache_value *out)
 	}
 	sha256(bytes, p->length, &d);
 	if (!digest_equal(&d, &p->digest))
-		return fail(-EBADMSG, "%s: page of the point index does not match its digest",
-			    key);
+		return fail(
+			-EBADMSG,
+			"%s: page of the point index does not match its digest",
+			key);
 	r = vf_index_parse(bytes, p->length, rows->rows, &rows->n);
 	if (!r && (rows->n != p->rows || rows->rows[0].time_ns != p->first_ns ||
 		   rows->rows[rows->n - 1].time_ns != p->last_ns))
-		r = fail(-EPROTO, "page of the point index is not as its table says");
+		r = fail(-EPROTO,
+			 "page of the point index is not as its table says");
 	if (r)
 		return blame(r, "%s", key);
 	out->size = sizeof(*rows);
@@ -87,8 +90,8 @@ static int no_point(struct vm_head *h, const char *which)
 	return fail(-ENOENT, "VM %s has no recovery point %s", h->vm, which);
 }
 
-int vault_find_id(struct vault *v, struct vm_head *h,
-		  const struct point_id *id, struct point_row *out)
+int vault_find_id(struct vault *v, struct vm_head *h, const struct point_id *id,
+		  struct point_row *out)
 {
 	DROP(mem) struct point_row *rows = calloc(VF_INDEX_ROWS, sizeof(*rows));
 	char text[POINT_ID_TEXT];
@@ -165,8 +168,10 @@ static int read_object(struct vault *v, struct vm_head *h,
 	vf_key_gen(key, h->vm_key, 'p', &row->id);
 	r = store_read(vault_store(v), key, buf, len, off);
 	if (r == -ENOENT)
-		return fail(-ESTALE, "its record %s is gone from the vault; it was dropped, or run 'vaultctl verify'",
-			    key);
+		return fail(
+			-ESTALE,
+			"its record %s is gone from the vault; it was dropped, or run 'vaultctl verify'",
+			key);
 	return r;
 }
 
@@ -196,8 +201,9 @@ static int read_record(struct vault *v, struct vm_head *h,
 		return r;
 	sha256(p->record, p->record_length, &d);
 	if (!digest_equal(&d, &row->record_digest))
-		return fail(-EBADMSG,
-			    "its record does not match the digest that the sealed index has");
+		return fail(
+			-EBADMSG,
+			"its record does not match the digest that the sealed index has");
 	return vf_point_parse(p->record, p->record_length, &p->p);
 }
 

@@ -57,9 +57,10 @@ static int gone(struct tree *t, const char *key)
 		r = vault_find_id(t->v, h, &t->p->info.row.id, &row);
 	point_id_text(&t->p->info.row.id, id);
 	if (r == -ENOENT)
-		return fail(-ESTALE,
-			    "recovery point %s of %s was dropped from the vault, and its data is gone",
-			    id, t->p->info.vm);
+		return fail(
+			-ESTALE,
+			"recovery point %s of %s was dropped from the vault, and its data is gone",
+			id, t->p->info.vm);
 	if (r)
 		return r;
 	return fail(-EIO,
@@ -172,8 +173,8 @@ int tree_read_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
 		r = read_checked(t, &e->place, stored, check_frame, &f);
 	}
 	return r ? blame(r, "disk %s, offset %" PRIu64, t->d->name,
-			 frame << VF_FRAME_LOG2) :
-		   0;
+			 frame << VF_FRAME_LOG2)
+		 : 0;
 }
 
 /* --- nodes --- */
@@ -195,8 +196,8 @@ static int check_node(void *ctx, const void *buf, size_t len)
 	if (f->table)
 		return vf_table_parse(buf, len, f->number, f->count, &f->e->id,
 				      &f->node);
-	return vf_page_parse(buf, len, f->level, f->number, f->count,
-			     &f->e->id, &f->node);
+	return vf_page_parse(buf, len, f->level, f->number, f->count, &f->e->id,
+			     &f->node);
 }
 
 /* The root mostly came with the point's record already. */

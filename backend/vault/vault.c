@@ -23,15 +23,15 @@
 struct slot {
 	struct slot *next;
 	char vm[CATALOG_NAME_MAX + 1];
-	struct vm_head *head;	/* NULL: not loaded yet */
-	uint64_t checked_ns;	/* monotonic, when it was the head for certain */
+	struct vm_head *head; /* NULL: not loaded yet */
+	uint64_t checked_ns;  /* monotonic, when it was the head for certain */
 	bool busy;
-	unsigned users;		/* threads that hold the slot: not to be freed */
+	unsigned users; /* threads that hold the slot: not to be freed */
 };
 
 struct vault {
 	struct store *store;
-	struct cache *cache;	/* borrowed */
+	struct cache *cache; /* borrowed */
 	uint64_t refresh_ms;
 	struct vault_id id;
 	struct sign_public owner;
@@ -100,8 +100,9 @@ static void cannot_remember(struct vault *v, int r)
 	v->state_warned = true;
 	pthread_mutex_unlock(&v->lock);
 	if (first)
-		log_warn("the heads seen of vault %s cannot be remembered, so a later rollback of it would not be noticed: %s",
-			 v->name, err_text(r));
+		log_warn(
+			"the heads seen of vault %s cannot be remembered, so a later rollback of it would not be noticed: %s",
+			v->name, err_text(r));
 }
 
 /* An older config than one seen before, or another of the same number? */
@@ -119,10 +120,11 @@ static int check_config_seen(struct vault *v, const struct vf_config *c)
 			    " was seen before, now the newest is %" PRIu64,
 			    n, c->n);
 	if (c->n == n && !digest_equal(&seen, &c->digest))
-		return fail(-EKEYREJECTED,
-			    "config %" PRIu64
-			    " is not the one that was seen before: the vault was tampered with",
-			    n);
+		return fail(
+			-EKEYREJECTED,
+			"config %" PRIu64
+			" is not the one that was seen before: the vault was tampered with",
+			n);
 	if (c->n > n) {
 		r = keys_see_config(&v->id, c->n, &c->digest);
 		if (r)
@@ -149,9 +151,10 @@ static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
 		return blame(r, "config %s", key);
 	if (memcmp(&c->c.id, &v->id, sizeof(v->id)) != 0 || c->c.n != n ||
 	    memcmp(&c->c.owner, &v->owner, sizeof(v->owner)) != 0)
-		return fail(-EKEYREJECTED,
-			    "config %s belongs to another vault, owner or number",
-			    key);
+		return fail(
+			-EKEYREJECTED,
+			"config %s belongs to another vault, owner or number",
+			key);
 	*ret = take(c);
 	return 0;
 }
@@ -237,8 +240,10 @@ int vault_put_config(struct vault *v, struct vf_config *c)
 	vf_key_config(key, c->n);
 	r = store_put_whole(v->store, key, b.data, b.len);
 	if (r == -EEXIST)
-		return fail(r, "vault %s: another change of its keys was faster; run this again",
-			    v->name);
+		return fail(
+			r,
+			"vault %s: another change of its keys was faster; run this again",
+			v->name);
 	if (!r)
 		r = store_barrier(v->store);
 	return r ? r : vault_reload_config(v);
@@ -279,9 +284,10 @@ static int check_pin(struct vault *v)
 	hex_of(pinned.b, sizeof(pinned.b), hex);
 	hex[16] = '\0';
 	if (memcmp(&pinned, &v->owner, sizeof(pinned)) != 0)
-		return fail(-EKEYREJECTED,
-			    "its owner key is not the one that is pinned (%s…): this is not the vault you knew",
-			    hex);
+		return fail(
+			-EKEYREJECTED,
+			"its owner key is not the one that is pinned (%s…): this is not the vault you knew",
+			hex);
 	v->trust = SEAL_PINNED;
 	return 0;
 }
@@ -438,8 +444,9 @@ static int check_seal(struct vault *v, const struct vf_commit *c)
 	if (c->config_n < 1 || c->config_n > cfg->c.n ||
 	    (c->config_n == cfg->c.n &&
 	     !digest_equal(&c->config_digest, &cfg->c.digest)))
-		return fail(-EKEYREJECTED,
-			    "it was made under a config that this vault does not have");
+		return fail(
+			-EKEYREJECTED,
+			"it was made under a config that this vault does not have");
 	return vf_config_key_counts(&cfg->c, &c->writer, c->vm, c->seq);
 }
 
@@ -463,8 +470,8 @@ int vault_commit(struct vault *v, const char *vm_key, uint64_t seq,
 		return blame(r, "commit %s", key);
 	if (c.seq != seq || vf_name_encode(c.vm, encoded) ||
 	    strcmp(encoded, vm_key) != 0)
-		r = fail(-EKEYREJECTED,
-			 "it is commit %" PRIu64 " of VM %s", c.seq, c.vm);
+		r = fail(-EKEYREJECTED, "it is commit %" PRIu64 " of VM %s",
+			 c.seq, c.vm);
 	if (!r)
 		r = check_seal(v, &c);
 	if (r) {
@@ -491,10 +498,11 @@ static int check_head_seen(struct vault *v, struct vm_head *h)
 			    h->vm, seq, h->c.seq);
 	if ((h->c.seq == seq && !digest_equal(&seen, &h->c.digest)) ||
 	    (seq && h->c.seq == seq + 1 && !digest_equal(&seen, &h->c.prev)))
-		return fail(-EKEYREJECTED,
-			    "VM %s: commit %" PRIu64
-			    " is not the one that was seen before: the vault was tampered with",
-			    h->vm, seq);
+		return fail(
+			-EKEYREJECTED,
+			"VM %s: commit %" PRIu64
+			" is not the one that was seen before: the vault was tampered with",
+			h->vm, seq);
 	if (h->c.seq > seq) {
 		r = keys_see_head(&v->id, h->vm_key, h->c.seq, &h->c.digest);
 		if (r)
@@ -559,10 +567,11 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 			break;
 		if (h && (!digest_equal(&n->c.prev, &h->c.digest) ||
 			  n->c.config_n < h->c.config_n))
-			return fail(-EKEYREJECTED,
-				    "VM %s: commit %" PRIu64
-				    " does not follow the one before it: the vault was tampered with",
-				    vm, next);
+			return fail(
+				-EKEYREJECTED,
+				"VM %s: commit %" PRIu64
+				" does not follow the one before it: the vault was tampered with",
+				vm, next);
 		vm_head_unref(h);
 		h = take(n);
 		next++;

@@ -27,7 +27,8 @@ DROP_DEFINE(vault, struct vault *, vault_close)
  * Makes a new vault in a writable store (borrowed): owner and writer keys, header, first
  * config, pins the owner key. -EEXIST if there is a vault already.
  */
-int vault_init(struct store *store, const char *name, struct vault_id *id) MUST_USE;
+int vault_init(struct store *store, const char *name,
+	       struct vault_id *id) MUST_USE;
 
 struct store *vault_store(struct vault *v);
 const struct vault_id *vault_id(const struct vault *v);
@@ -82,9 +83,9 @@ int vault_find_time(struct vault *v, struct vm_head *h, int64_t time_ns,
 struct vault_point {
 	struct point_info info; /* first */
 	struct vf_point p;
-	uint8_t *object;	/* the whole point object's bytes, or NULL: read apart */
+	uint8_t *object; /* the whole point object's bytes, or NULL: read apart */
 	size_t object_length;
-	uint8_t *record;	/* bytes of the record (its digest is the row's) */
+	uint8_t *record; /* bytes of the record (its digest is the row's) */
 	size_t record_length;
 };
 int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
@@ -106,7 +107,8 @@ struct vault *tree_vault(const struct tree *t);
 int tree_page(struct tree *t, uint8_t level, uint64_t number,
 	      struct cache_blob **ret) MUST_USE;
 /* The frame table of a chunk; NULL when it is all zeros. */
-int tree_table(struct tree *t, uint64_t chunk, struct cache_blob **ret) MUST_USE;
+int tree_table(struct tree *t, uint64_t chunk,
+	       struct cache_blob **ret) MUST_USE;
 /* Reads n bytes of a stored object of this disk (a place, or a run of neighbours), looking in the
  * relocate lists when it is not there: -ESTALE when it is gone for good. */
 int tree_read_place(struct tree *t, const struct place *p, void *buf) MUST_USE;
