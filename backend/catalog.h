@@ -4,11 +4,11 @@
  * catalog is what one VAULT argument names; it has one vault or more.
  *
  * Everything is asked page by page and nothing is loaded whole. Names that come
- * out are valid (utf-8, 1..200 bytes, no '/', no control characters, neither "."
- * nor ".."); an implementation refuses others where they enter.
+ * out are valid (utf-8, 1..200 bytes, no '/', no control characters, neither
+ * "." nor ".."); an implementation refuses others where they enter.
  *
- * Any thread. Calls may do I/O and block; a catalog looks for news of a VM at most
- * once per refresh interval (catalog_open()'s), on the calls themselves.
+ * Any thread. Calls may do I/O and block; a catalog looks for news of a VM at
+ * most once per refresh interval (catalog_open()'s), on the calls themselves.
  */
 #pragma once
 #include "backend/base/hash.h"
@@ -21,10 +21,12 @@
 #define CATALOG_NAME_MAX 200
 #define CATALOG_DISKS_MAX 64
 
-/* 0 for a valid name, else -EINVAL with a sentence that begins with what ("VM name"). */
+/* 0 for a valid name, else -EINVAL with a sentence that begins with what ("VM
+ * name"). */
 int catalog_check_name(const char *what, const char *name, size_t len) MUST_USE;
 
-/* The (seq, nonce) of the session that made it; a unique number of a point in its VM. */
+/* The (seq, nonce) of the session that made it; a unique number of a point in
+ * its VM. */
 struct point_id {
 	uint64_t seq;
 	uint64_t nonce;
@@ -37,8 +39,8 @@ static inline bool point_id_equal(const struct point_id *a,
 	return a->seq == b->seq && a->nonce == b->nonce;
 }
 
-/* The 4 hex digits that follow '~' where several points have one name: the first two
- * bytes of SHA-256 over seq and nonce, little endian. */
+/* The 4 hex digits that follow '~' where several points have one name: the
+ * first two bytes of SHA-256 over seq and nonce, little endian. */
 void point_id_tag(const struct point_id *id, char out[static 5]);
 
 enum consistency {
@@ -75,8 +77,8 @@ struct point_page {
 	struct point_row *rows; /* ascending in time */
 	size_t count;
 	bool more;
-	/* With more: no point lies between the last row and this time; one that is
-	 * not after the last row says nothing. */
+	/* With more: no point lies between the last row and this time; one that
+	 * is not after the last row says nothing. */
 	int64_t next_ns;
 };
 void point_page_release(struct point_page *p);
@@ -162,7 +164,8 @@ struct catalog_options {
 	uint64_t refresh_ms; /* how old news may be; 0: ask each time */
 };
 
-/* Opens what a VAULT argument names, for reading. The catalog owns its store. */
+/* Opens what a VAULT argument names, for reading. The catalog owns its
+ * store. */
 int catalog_open(const char *url, const struct catalog_options *o,
 		 struct catalog **ret) MUST_USE;
 /* "" for the start; the names after `after`. */
@@ -170,23 +173,26 @@ int catalog_vaults(struct catalog *c, const char *after, size_t max,
 		   struct name_page *out) MUST_USE;
 int catalog_vms(struct catalog *c, const char *vault, const char *after,
 		size_t max, struct name_page *out) MUST_USE;
-/* Points with time >= from_ns, ascending; a page may be short, but not empty while there
- * are more. -ENOENT: no such VM. */
+/* Points with time >= from_ns, ascending; a page may be short, but not empty
+ * while there are more. -ENOENT: no such VM. */
 int catalog_points(struct catalog *c, const char *vault, const char *vm,
 		   int64_t from_ns, size_t max,
 		   struct point_page *out) MUST_USE;
 /* The greatest in time; -ENOENT if there is none. */
 int catalog_latest(struct catalog *c, const char *vault, const char *vm,
 		   struct point_row *out) MUST_USE;
-/* How many points; version changes whenever the VM's list of points may have. */
+/* How many points; version changes whenever the VM's list of points may
+ * have. */
 int catalog_count(struct catalog *c, const char *vault, const char *vm,
 		  uint64_t *points, uint64_t *version) MUST_USE;
-/* row as given by this catalog. -ESTALE with its sentence if it was dropped meanwhile. */
+/* row as given by this catalog. -ESTALE with its sentence if it was dropped
+ * meanwhile. */
 int catalog_point(struct catalog *c, const char *vault, const char *vm,
 		  const struct point_row *row,
 		  struct point_info **ret) MUST_USE;
-/* point->disks[disk]; may take long. The source keeps what it needs; it must be closed before
- * the catalog is. Reads of a point dropped meanwhile give -ESTALE once its data is gone. */
+/* point->disks[disk]; may take long. The source keeps what it needs; it must be
+ * closed before the catalog is. Reads of a point dropped meanwhile give -ESTALE
+ * once its data is gone. */
 int catalog_open_disk(struct catalog *c, const char *vault, const char *vm,
 		      struct point_info *point, size_t disk,
 		      struct source **ret) MUST_USE;
@@ -200,17 +206,18 @@ void catalog_close(struct catalog *c);
 struct json *point_json(const struct point_info *p);
 
 /*
- * A disk's image with a VHD footer, the same bytes wherever it is made: the footer's UUID is
- * the first half of SHA-256("vaultfs:vhd:1\0\0\0" || root || seq || nonce) as a UUID of version 8, its
- * time the point's. Takes image, on failure too.
+ * A disk's image with a VHD footer, the same bytes wherever it is made: the
+ * footer's UUID is the first half of SHA-256("vaultfs:vhd:1\0\0\0" || root ||
+ * seq || nonce) as a UUID of version 8, its time the point's. Takes image, on
+ * failure too.
  */
 int point_disk_as_vhd(const struct point_row *row, const struct disk_info *d,
 		      struct source *image, struct source **ret) MUST_USE;
 
 /*
- * A point as the user names it: a time (colons or not), a unique prefix of one, an id, a
- * name with ~hex, or "latest". -ENOENT, or -EINVAL when several match, with a sentence that
- * names some of them.
+ * A point as the user names it: a time (colons or not), a unique prefix of one,
+ * an id, a name with ~hex, or "latest". -ENOENT, or -EINVAL when several match,
+ * with a sentence that names some of them.
  */
 int catalog_find_point(struct catalog *c, const char *vault, const char *vm,
 		       const char *text, struct point_row *out) MUST_USE;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * folder: a read-only tree of names. The catalog's tree, volumes/ and a guest's file tree are
- * its implementations; fs/tree only gives numbers to what they return.
+ * folder: a read-only tree of names. The catalog's tree, volumes/ and a guest's
+ * file tree are its implementations; fs/tree only gives numbers to what they
+ * return.
  *
  * A struct folder is one directory; entries are asked by name. Any thread. An
- * entry that is a directory is opened with folder_open_dir(); a file gives a source.
- * Times and sizes are those of the entry. Nothing here knows FUSE.
+ * entry that is a directory is opened with folder_open_dir(); a file gives a
+ * source. Times and sizes are those of the entry. Nothing here knows FUSE.
  */
 #pragma once
 #include "backend/base/buf.h"
@@ -28,7 +29,8 @@ struct entry_attr {
 
 struct folder;
 
-/* Called for each entry in order; cookie asks for what follows it. Nonzero stops. */
+/* Called for each entry in order; cookie asks for what follows it. Nonzero
+ * stops. */
 typedef int folder_emit(void *ctx, const char *name,
 			const struct entry_attr *attr, uint64_t cookie);
 

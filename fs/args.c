@@ -227,7 +227,8 @@ static const char *const kernel_words[] = {
 	"context=",    "fscontext=", "defcontext=",  "rootcontext=",
 };
 
-/* True of every mount of ours, without meaning for it, or for mount(8) alone. */
+/* True of every mount of ours, without meaning for it, or for mount(8)
+ * alone. */
 static const char *const ignored_words[] = {
 	"ro",	   "nosuid",	"suid",	    "nodev",	  "dev",
 	"exec",	   "atime",	"diratime", "norelatime", "async",
@@ -329,8 +330,8 @@ static int mount_words(struct args *a, const char *list, struct mount_words *w)
 }
 
 /*
- * mount(8) says "rw" unless fstab says "ro", and mount.fuse3 always adds what it thinks of
- * devices and set-user-id; so "rw" beside those is nobody's wish.
+ * mount(8) says "rw" unless fstab says "ro", and mount.fuse3 always adds what
+ * it thinks of devices and set-user-id; so "rw" beside those is nobody's wish.
  */
 static int judge_rw(const struct mount_words *w)
 {
@@ -383,7 +384,8 @@ static bool is_option(int letter)
 	return false;
 }
 
-/* getopt tells in optopt which it was: 0 for a long one that it does not know. */
+/* getopt tells in optopt which it was: 0 for a long one that it does not
+ * know. */
 static int bad_option(int c, char **argv)
 {
 	const char *word = argv[optind - 1];

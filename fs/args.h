@@ -5,8 +5,8 @@
  *	vaultfs [options] VAULT... MOUNTPOINT
  *	vaultfs VAULT MOUNTPOINT -o OPTIONS	as mount.fuse3 calls it
  *
- * VAULTs come from the operands and from -o vault=. With the latter, a first operand
- * that is "vaultfs" or "none" is only what fstab calls the device.
+ * VAULTs come from the operands and from -o vault=. With the latter, a first
+ * operand that is "vaultfs" or "none" is only what fstab calls the device.
  */
 #pragma once
 #include <stdbool.h>

@@ -2,11 +2,12 @@
 /*
  * Each request fetches what it is about from the tree and replies exactly once.
  *
- * Why a second read makes no request: files that are fixed (fs/tree.h) are opened
- * with keep_cache, their attributes are valid for days, and the kernel is not asked to
- * compare times (AUTO_INVAL_DATA), so that their pages stay. Files that are not fixed are read
- * with direct_io, past the page cache: what a program reads is one text, as it was at
- * open, whatever size the kernel believes it has.
+ * Why a second read makes no request: files that are fixed (fs/tree.h) are
+ * opened with keep_cache, their attributes are valid for days, and the kernel
+ * is not asked to compare times (AUTO_INVAL_DATA), so that their pages stay.
+ * Files that are not fixed are read with direct_io, past the page cache: what a
+ * program reads is one text, as it was at open, whatever size the kernel
+ * believes it has.
  *
  * Sequential reads: the kernel reads ahead (FS_READ_AHEAD) in requests of up to
  * 1 MiB, several at a time, and libfuse's threads verify them side by side.
@@ -161,8 +162,8 @@ static void reply_failed(fuse_req_t req, fuse_ino_t ino, int r)
 	fuse_reply_err(req, errno_for(r));
 }
 
-/* Of the content of what is there: nothing but EIO, since ENOENT (of an object of the vault)
- * would be taken for something else. */
+/* Of the content of what is there: nothing but EIO, since ENOENT (of an object
+ * of the vault) would be taken for something else. */
 static void reply_unreadable(fuse_req_t req, fuse_ino_t ino, int r)
 {
 	switch (-r) {
@@ -446,7 +447,8 @@ static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	r = tree_dir_list(l.dir, (uint64_t)off, list_one, &l);
 	if (!r)
 		r = l.error;
-	/* What was collected is delivered; the failure comes with the next call. */
+	/* What was collected is delivered; the failure comes with the next
+	 * call. */
 	if (r && !l.used)
 		reply_failed(req, ino, r);
 	else
@@ -576,8 +578,8 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 	fuse_reply_err(req, 0);
 }
 
-/* The first byte at or after off that is data, or hole; the end counts as a hole. 1 when
- * there is no more data. */
+/* The first byte at or after off that is data, or hole; the end counts as a
+ * hole. 1 when there is no more data. */
 static int seek(fuse_req_t req, struct source *src, uint64_t off, bool hole,
 		uint64_t *ret)
 {
@@ -683,7 +685,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, ino, r, &b, size);
 }
 
-/* --- what would write; the kernel refuses most of it before it gets here --- */
+/*  --- what would write; the kernel refuses most of it before it gets here
+ * --- */
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 		       int to_set, struct fuse_file_info *fi)
@@ -776,7 +779,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 		       FUSE_CAP_PARALLEL_DIROPS);
 	conn->max_read = READ_MAX;
-	/* The kernel takes the smaller of this and what the device is set to. */
+	/* The kernel takes the smaller of this and what the device is set
+	 * to. */
 	conn->max_readahead = FS_READ_AHEAD;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
@@ -821,8 +825,8 @@ static const struct fuse_lowlevel_ops ops = {
 
 /* --- mounting --- */
 
-/* libfuse says things through a function without a context: what it said last in
- * this thread while mounting, and the log otherwise. */
+/* libfuse says things through a function without a context: what it said last
+ * in this thread while mounting, and the log otherwise. */
 static _Thread_local char *said;
 #define SAID_SIZE 400
 
@@ -932,8 +936,8 @@ static int mount_quietly(struct fs *fs)
 		    without_prefix(*other ? other : heard));
 }
 
-/* Only root may; without it reads are in smaller steps. Asked of the kernel alone: the
- * mount does not answer yet. */
+/* Only root may; without it reads are in smaller steps. Asked of the kernel
+ * alone: the mount does not answer yet. */
 static void raise_read_ahead(struct fs *fs)
 {
 	char path[80];

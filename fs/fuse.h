@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The FUSE side: requests of the kernel answered out of a tree. fs/fuse.c is the one
- * file that knows libfuse.
+ * The FUSE side: requests of the kernel answered out of a tree. fs/fuse.c is
+ * the one file that knows libfuse.
  *
- * Everything is read-only: the kernel is told so ("ro"), and whatever would write is answered
+ * Everything is read-only: the kernel is told so ("ro"), and whatever would
+ * write is answered
  * -EROFS besides.
  *
- * Failures go to the log as "PATH: sentence", once for each object and cause (fs/quiet.h);
- * the caller gets an errno that programs know.
+ * Failures go to the log as "PATH: sentence", once for each object and cause
+ * (fs/quiet.h); the caller gets an errno that programs know.
  *
- * The extended attribute FS_XATTR_STATS of the root, which no listing shows, is one
- * line of JSON: how many requests of each kind were answered since the mount began.
+ * The extended attribute FS_XATTR_STATS of the root, which no listing shows, is
+ * one line of JSON: how many requests of each kind were answered since the
+ * mount began.
  */
 #pragma once
 #include <sys/types.h>
@@ -24,7 +26,8 @@
 struct fs_options {
 	const char *mountpoint; /* absolute */
 	const char *source;	/* shown as the device */
-	/* More options for libfuse and the kernel, split by commas; may be NULL. */
+	/* More options for libfuse and the kernel, split by commas; may be
+	 * NULL. */
 	const char *extra;
 	uid_t uid;
 	gid_t gid;
@@ -41,7 +44,8 @@ struct fs;
  * libfuse and fusermount3 had to say, which appears nowhere else. */
 int fs_mount(struct tree *t, const struct fs_options *o,
 	     struct fs **ret) MUST_USE;
-/* Answers until it is unmounted or SIGINT, SIGTERM or SIGHUP comes. 0 for both. */
+/* Answers until it is unmounted or SIGINT, SIGTERM or SIGHUP comes. 0 for
+ * both. */
 int fs_run(struct fs *fs) MUST_USE;
 /* Unmounts, lazily if it is busy, and frees. */
 void fs_close(struct fs *fs);

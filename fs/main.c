@@ -2,10 +2,10 @@
 /*
  * vaultfs: mounts vaults.
  *
- * Threads do not survive a fork, so in the background everything is opened in the
- * child. Until the mount answers the child is still at the terminal, says what
- * is wrong there, and is stopped by an interrupt; the parent waits on a pipe for
- * its one byte.
+ * Threads do not survive a fork, so in the background everything is opened in
+ * the child. Until the mount answers the child is still at the terminal, says
+ * what is wrong there, and is stopped by an interrupt; the parent waits on a
+ * pipe for its one byte.
  */
 #include <errno.h>
 #include <fcntl.h>

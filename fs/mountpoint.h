@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * mountpoint: whether something can be mounted at a path, asked before it is tried, so
- * that what is wrong is said in words of ours.
+ * mountpoint: whether something can be mounted at a path, asked before it is
+ * tried, so that what is wrong is said in words of ours.
  */
 #pragma once
 #include <stdbool.h>
 
 #include "backend/base/scope.h"
 
-/* *ret: the path without links, to be freed. nonempty: entries in it do not matter. */
+/* *ret: the path without links, to be freed. nonempty: entries in it do not
+ * matter. */
 int mountpoint_check(const char *path, bool nonempty, char **ret) MUST_USE;
 /* That this system has FUSE and lets us use it. */
 int mountpoint_check_fuse(void) MUST_USE;

@@ -12,7 +12,8 @@
 
 struct quiet {
 	pthread_mutex_t lock; /* protects all */
-	/* What passed last, by its hash; another of the same slot replaces it. */
+	/* What passed last, by its hash; another of the same slot replaces
+	 * it. */
 	struct {
 		uint64_t hash;
 		uint64_t at_ns;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Nodes hang in two hash tables: by id, and by (parent, name). A node whose name
- * came to stand for something else is in the first only.
+ * Nodes hang in two hash tables: by id, and by (parent, name). A node whose
+ * name came to stand for something else is in the first only.
  *
- * refs of a node counts: its lookups (as one, while there are any), its children,
- * its handles, and calls under way. The last unref takes it out of the tables,
- * and then its reference to its parent, and so on upwards.
+ * refs of a node counts: its lookups (as one, while there are any), its
+ * children, its handles, and calls under way. The last unref takes it out of
+ * the tables, and then its reference to its parent, and so on upwards.
  */
 #include "fs/tree.h"
 
@@ -422,7 +422,8 @@ static void handle_add(struct handle *h, struct held *held)
 	t->handles = h;
 }
 
-/* Frees the handle, whatever embeds it, and what it owns, but for its place in the tree. */
+/* Frees the handle, whatever embeds it, and what it owns, but for its place in
+ * the tree. */
 static void handle_drop(struct handle *h)
 {
 	source_close(h->source);
@@ -676,7 +677,8 @@ size_t tree_count(struct tree *t)
 
 /* --- directories --- */
 
-/* A folder of its own where that can be had: one that lists is one that remembers. */
+/* A folder of its own where that can be had: one that lists is one that
+ * remembers. */
 int tree_dir_open(struct tree *t, uint64_t id, struct tree_dir **ret)
 {
 	DROP(held) struct held h = { 0 };
@@ -790,7 +792,8 @@ void tree_dir_close(struct tree_dir *d)
 
 /* --- files --- */
 
-/* Counts one more that is open, if there is a source already or one is brought. */
+/* Counts one more that is open, if there is a source already or one is
+ * brought. */
 static struct source *share(struct tree *t, struct node *n,
 			    struct source **brought)
 {
@@ -805,8 +808,8 @@ static struct source *share(struct tree *t, struct node *n,
 	return n->source;
 }
 
-/* What is not fixed is opened each time anew. Two that open a node at once both do it,
- * and one of the sources is closed again. */
+/* What is not fixed is opened each time anew. Two that open a node at once both
+ * do it, and one of the sources is closed again. */
 int tree_file_open(struct tree *t, uint64_t id, struct tree_file **ret)
 {
 	DROP(held) struct held h = { 0 };

@@ -2,24 +2,25 @@
 /*
  * tree: gives numbers to what folders return. No FUSE here.
  *
- * A node is a name in a directory that somebody outside (the kernel) knows, or that lies above
- * one. Its id is a number that is never used again, found in a table; so an
- * id from outside that is stale, or made up, is -ESTALE and nothing worse. A node
- * lives while lookups of it are counted (tree_lookup(), tree_adopt(), until
- * tree_forget()), while it has a child, or while a handle is open on it.
+ * A node is a name in a directory that somebody outside (the kernel) knows, or
+ * that lies above one. Its id is a number that is never used again, found in a
+ * table; so an id from outside that is stale, or made up, is -ESTALE and
+ * nothing worse. A node lives while lookups of it are counted (tree_lookup(),
+ * tree_adopt(), until tree_forget()), while it has a child, or while a handle
+ * is open on it.
  *
- * A name that comes to stand for something else (another kind, or
- * another VIEW_XATTR_POINT: a point that was dropped and one made in its place)
- * is another node; the old one stays what it was for those who hold it.
+ * A name that comes to stand for something else (another kind, or another
+ * VIEW_XATTR_POINT: a point that was dropped and one made in its place) is
+ * another node; the old one stays what it was for those who hold it.
  *
- * st_ino is a hash of the path, 63 bits, and with it the same whenever and wherever it
- * is asked, also of an entry that is only listed. Two of a million entries have the same with
- * a chance of 1 in 18 million.
+ * st_ino is a hash of the path, 63 bits, and with it the same whenever and
+ * wherever it is asked, also of an entry that is only listed. Two of a million
+ * entries have the same with a chance of 1 in 18 million.
  *
  * Attributes are asked again once their time (valid_ms) is over.
  *
- * Functions return 0 or a negative errno with a sentence. Any thread. No lock is held
- * while a folder or source is called.
+ * Functions return 0 or a negative errno with a sentence. Any thread. No lock
+ * is held while a folder or source is called.
  */
 #pragma once
 #include "backend/folder.h"
@@ -34,11 +35,13 @@ struct tree_entry {
 	uint64_t id; /* 0 in a listing */
 	uint64_t ino;
 	struct entry_attr attr;
-	/* Nothing below a directory, or in a file, will ever be other than it is. */
+	/* Nothing below a directory, or in a file, will ever be other than it
+	 * is. */
 	bool fixed;
 };
 
-/* root is owned, on failure too; fixed_ms: what is valid for so long is fixed. */
+/* root is owned, on failure too; fixed_ms: what is valid for so long is
+ * fixed. */
 int tree_new(struct folder *root, uint32_t fixed_ms,
 	     struct tree **ret) MUST_USE;
 /* No call is under way. Closes what is still open; handles are gone with it. */
@@ -54,7 +57,8 @@ int tree_readlink(struct tree *t, uint64_t id, char *buf, size_t size) MUST_USE;
 /* As folder_xattr(). */
 int tree_xattr(struct tree *t, uint64_t id, const char *key,
 	       struct buf *out) MUST_USE;
-/* "/vault/vm/..." for messages, cut at the front when longer; "?" for no node. */
+/* "/vault/vm/..." for messages, cut at the front when longer; "?" for no
+ * node. */
 void tree_path(struct tree *t, uint64_t id, char *buf, size_t size);
 /* Nodes that live now, the root among them. */
 size_t tree_count(struct tree *t);
@@ -72,8 +76,8 @@ bool tree_dir_fixed(const struct tree_dir *d);
 /* "." and ".." first. cookie 0: from the start. */
 int tree_dir_list(struct tree_dir *d, uint64_t cookie, tree_emit *emit,
 		  void *ctx) MUST_USE;
-/* From within emit, for an entry that is not "." or "..": makes it a node and counts one
- * lookup of it; sets e->id. */
+/* From within emit, for an entry that is not "." or "..": makes it a node and
+ * counts one lookup of it; sets e->id. */
 int tree_dir_adopt(struct tree_dir *d, const char *name,
 		   struct tree_entry *e) MUST_USE;
 void tree_dir_close(struct tree_dir *d);

@@ -4,9 +4,9 @@
  * dir, which holds what is above it: a counted view, and the place (catalog,
  * vault, VM). No folder needs the one it was opened from.
  *
- * What was read of a point, its record and the text of point.json, is a card in a small
- * bounded cache of the view, so that folders, of which the kernel may keep very
- * many alive, stay small.
+ * What was read of a point, its record and the text of point.json, is a card in
+ * a small bounded cache of the view, so that folders, of which the kernel may
+ * keep very many alive, stay small.
  */
 #include "fs/view.h"
 
@@ -1216,9 +1216,10 @@ static int vm_lookup(struct folder *f, const char *name, struct entry_attr *out)
 }
 
 /*
- * Cookies: 1 after "latest", and 2 + t after the point of time t, so that they are
- * good for as long as anybody keeps them. A second is taken as a whole, since what
- * lies in it decides its names, even when the last page ended within it.
+ * Cookies: 1 after "latest", and 2 + t after the point of time t, so that they
+ * are good for as long as anybody keeps them. A second is taken as a whole,
+ * since what lies in it decides its names, even when the last page ended within
+ * it.
  */
 static int vm_list(struct folder *f, uint64_t cookie, folder_emit *emit,
 		   void *ctx)
@@ -1329,8 +1330,8 @@ struct vault_dir {
 	struct folder base;
 	struct place *place;
 
-	/* What was listed so far, so that a cookie is a place in it and stays one
-	 * while VMs come and go. */
+	/* What was listed so far, so that a cookie is a place in it and stays
+	 * one while VMs come and go. */
 	pthread_mutex_t lock; /* protects the rest */
 	char **names;
 	size_t count, room;

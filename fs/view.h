@@ -14,23 +14,26 @@
  *
  * Names are unique in their folder, and the same in every mount of the same
  * vaults. Points of one second all get '~' and point_id_tag(), the first four
- * hex digits of the SHA-256 of their id; those of them whose tags are the same too
- * get '~' and the whole id. Vaults of one name all get '~' and the first four hex
- * digits of the SHA-256 of their "id" in catalog_describe(); where that is the same too (copies
- * of one vault), also "-2", "-3", … in the order of the catalogs. A VM named
- * "vault.json" is shown as "vault.json~" and four digits of the SHA-256 of its name.
+ * hex digits of the SHA-256 of their id; those of them whose tags are the same
+ * too get '~' and the whole id. Vaults of one name all get '~' and the first
+ * four hex digits of the SHA-256 of their "id" in catalog_describe(); where
+ * that is the same too (copies of one vault), also "-2", "-3", … in the order
+ * of the catalogs. A VM named "vault.json" is shown as "vault.json~" and four
+ * digits of the SHA-256 of its name.
  *
  * What lies above a point may be cached for fresh_ms, what lies in one for
- * VIEW_FIXED_MS, since points never change; but for point.json, which shows holds
- * and expiry too. Directories above a point bear the time the view was opened, so
- * that a listing of VMs costs nothing a VM; a point and all in it, the point's.
+ * VIEW_FIXED_MS, since points never change; but for point.json, which shows
+ * holds and expiry too. Directories above a point bear the time the view was
+ * opened, so that a listing of VMs costs nothing a VM; a point and all in it,
+ * the point's.
  *
  * A listing of points costs nothing a point. Points whose time is before 1970
  * are not listed (a cookie is a time), but can be looked up.
  *
- * A disk that is not ready, or has no size, is an empty file that cannot be opened
- * (-EIO with the sentence), and DISK.txt beside it says why. A disk that no fixed VHD
- * can hold (not a multiple of 512 bytes) has only DISK.txt under vhd/.
+ * A disk that is not ready, or has no size, is an empty file that cannot be
+ * opened (-EIO with the sentence), and DISK.txt beside it says why. A disk that
+ * no fixed VHD can hold (not a multiple of 512 bytes) has only DISK.txt under
+ * vhd/.
  *
  * Extended attributes, of disks and of point directories:
  *
@@ -54,8 +57,8 @@ struct view_options {
 };
 
 /*
- * The root folder over n catalogs, which are borrowed: folders and the sources that
- * came from them are closed before the catalogs. Any thread.
+ * The root folder over n catalogs, which are borrowed: folders and the sources
+ * that came from them are closed before the catalogs. Any thread.
  */
 int view_open(struct catalog *const *catalogs, size_t n,
 	      const struct view_options *o, struct folder **ret) MUST_USE;

@@ -22,19 +22,20 @@ void json_set_str(struct json *obj, const char *key,
 void json_set_u64(struct json *obj, const char *key, uint64_t v);
 void json_set_f64(struct json *obj, const char *key, double v);
 void json_set_bool(struct json *obj, const char *key, bool v);
-/* Takes v (also on failure). NULL, from a constructor that failed, is the lack of
- * memory that json_text() then reports; so is building on NULL as the root. */
+/* Takes v (also on failure). NULL, from a constructor that failed, is the lack
+ * of memory that json_text() then reports; so is building on NULL as the
+ * root. */
 void json_set(struct json *obj, const char *key, struct json *v);
 void json_push(struct json *arr, struct json *v);
 void json_push_str(struct json *arr, const char *v);
-/* The text with a final newline, to be freed by the caller; pretty: indented by two
- * spaces. -ENOMEM. */
+/* The text with a final newline, to be freed by the caller; pretty: indented by
+ * two spaces. -ENOMEM. */
 int json_text(const struct json *j, bool pretty, char **ret,
 	      size_t *len) MUST_USE;
 
 /* Parses exactly one value with brackets at most max_depth deep; -EPROTO with a
- * sentence. null, as the whole or within it, is a NULL pointer. Refused as well:
- * integers beyond 64 bits, and NUL in strings. */
+ * sentence. null, as the whole or within it, is a NULL pointer. Refused as
+ * well: integers beyond 64 bits, and NUL in strings. */
 int json_parse(const char *text, size_t len, int max_depth,
 	       struct json **ret) MUST_USE;
 /* Members; NULL or the default when absent or of another type. Borrowed. */

@@ -19,12 +19,13 @@ int parse_size(const char *s, uint64_t *out) MUST_USE;
 /* "30", "30s", "5m", "2h": milliseconds. */
 int parse_duration_ms(const char *s, uint64_t *out) MUST_USE;
 /* 2026-11-21T02:00:07Z, also with '-' for ':', with a fraction of up to nine
- * digits, "YYYY-MM-DD HH:MM:SS", with +hh:mm; or "@seconds"; or "now". UTC where
- * no zone is given; years 1677 to 2262. */
+ * digits, "YYYY-MM-DD HH:MM:SS", with +hh:mm; or "@seconds"; or "now". UTC
+ * where no zone is given; years 1677 to 2262. */
 int parse_time(const char *s, int64_t *ns) MUST_USE;
 
 #define TIME_TEXT_SIZE 48
-/* 2026-11-21T02-00-07Z: the form that names a point (no colons, no fraction). */
+/* 2026-11-21T02-00-07Z: the form that names a point (no colons, no
+ * fraction). */
 void time_name(int64_t ns, char out[static TIME_TEXT_SIZE]);
 /* 2026-11-21T02:00:07Z, with ".nnn…" where there is a fraction. */
 void time_iso(int64_t ns, char out[static TIME_TEXT_SIZE]);

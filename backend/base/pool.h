@@ -42,11 +42,11 @@ void ordered_free(struct ordered *o);
 /* True while fewer than depth items are in flight. */
 bool ordered_room(const struct ordered *o);
 size_t ordered_inflight(const struct ordered *o);
-/* Hands an item to the workers; there must be room. The item is borrowed until it
- * is popped. */
+/* Hands an item to the workers; there must be room. The item is borrowed until
+ * it is popped. */
 void ordered_push(struct ordered *o, void *item);
-/* Waits for the oldest item; its result is returned (and its sentence installed in
- * this thread). *item is NULL when nothing is in flight. */
+/* Waits for the oldest item; its result is returned (and its sentence installed
+ * in this thread). *item is NULL when nothing is in flight. */
 int ordered_pop(struct ordered *o, void **item) MUST_USE;
 
 DROP_DEFINE(pool, struct pool *, pool_free)

@@ -23,8 +23,9 @@ void secret_close(struct secret *s);
  * read (-EACCES, the sentence says: chmod 600). */
 int secret_read_file(const char *path, size_t max,
 		     struct secret **ret) MUST_USE;
-/* Writes it as lower-case hex and a newline to a new 0600 file (-EEXIST if there
- * is one), durable on return; and reads such a file of exactly size bytes. */
+/* Writes it as lower-case hex and a newline to a new 0600 file (-EEXIST if
+ * there is one), durable on return; and reads such a file of exactly size
+ * bytes. */
 int secret_write_hex_file(const struct secret *s, const char *path) MUST_USE;
 int secret_read_hex_file(const char *path, size_t size,
 			 struct secret **ret) MUST_USE;

@@ -55,8 +55,8 @@ struct entry {
 };
 
 struct shard {
-	/* The only lock there is; nothing is taken under it, and no blob is made or
-	 * destroyed under it. Protects all below. */
+	/* The only lock there is; nothing is taken under it, and no blob is
+	 * made or destroyed under it. Protects all below. */
 	pthread_mutex_t lock;
 	struct entry **buckets;
 	size_t nbuckets; /* a power of two */
@@ -72,8 +72,8 @@ struct cache {
 	struct shard shards[];
 };
 
-/* Keys may be digests or small integers: all of the key goes in, and every bit of
- * the result depends on all of it. */
+/* Keys may be digests or small integers: all of the key goes in, and every bit
+ * of the result depends on all of it. */
 static uint64_t hash_key(const uint8_t key[static CACHE_KEY_SIZE])
 {
 	uint64_t h = 0x9e3779b97f4a7c15u;
@@ -300,8 +300,8 @@ static void unref_list(struct entry *e)
 	}
 }
 
-/* Ends the fill of e, r its result: wakes those who wait, holds it or drops it from
- * the map. */
+/* Ends the fill of e, r its result: wakes those who wait, holds it or drops it
+ * from the map. */
 static void land(struct shard *sh, struct entry *e, int r)
 {
 	struct flight *fl = e->flight;

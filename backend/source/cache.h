@@ -43,9 +43,9 @@ struct cache_value {
 	void (*destroy)(void *data);
 };
 
-/* 0 with *out filled, or a negative errno with a sentence and nothing left behind.
- * May use the cache for other keys, as long as no two fills can wait for each
- * other. */
+/* 0 with *out filled, or a negative errno with a sentence and nothing left
+ * behind. May use the cache for other keys, as long as no two fills can wait
+ * for each other. */
 typedef int cache_fill_fn(void *ctx, struct cache_value *out);
 
 struct cache_stats {
@@ -63,18 +63,18 @@ void cache_free(struct cache *c);
 
 /*
  * A reference to the blob of key. On a miss it is made by fill(ctx): one fill a
- * key at a time, and whoever asks for the key meanwhile waits for it and shares the
- * result. A failure goes, with its sentence, to all who waited, and is not
+ * key at a time, and whoever asks for the key meanwhile waits for it and shares
+ * the result. A failure goes, with its sentence, to all who waited, and is not
  * remembered.
  */
 int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
 	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret) MUST_USE;
-/* A reference if the blob is there; else NULL: never waits, never fills. Counts as a
- * hit, or as nothing. */
+/* A reference if the blob is there; else NULL: never waits, never fills. Counts
+ * as a hit, or as nothing. */
 struct cache_blob *
 cache_peek(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE]) MUST_USE;
-/* A hint: keeps a copy of data if the key is not there yet, not being filled, and
- * there is memory for it. */
+/* A hint: keeps a copy of data if the key is not there yet, not being filled,
+ * and there is memory for it. */
 void cache_put(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
 	       const void *data, size_t size);
 void cache_unref(struct cache_blob *b);

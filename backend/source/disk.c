@@ -2,10 +2,11 @@
 /*
  * disk: the image of one disk of one recovery point, out of its chunk tree.
  *
- * A read is cut into chunks, and a chunk into runs of frames that lie side by side in one
- * object: a run is one request. Frames that are wanted whole and stored raw are read
- * straight into the reader's buffer and hashed there. A frame that is wanted in part goes
- * through the cache, under its digest, so that its neighbours in it come for nothing.
+ * A read is cut into chunks, and a chunk into runs of frames that lie side by
+ * side in one object: a run is one request. Frames that are wanted whole and
+ * stored raw are read straight into the reader's buffer and hashed there. A
+ * frame that is wanted in part goes through the cache, under its digest, so
+ * that its neighbours in it come for nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -75,7 +76,8 @@ static int read_part(struct disk_source *d, uint64_t frame,
 
 /* --- whole frames --- */
 
-/* How many frames from e on (at most n) lie side by side, and their stored bytes. */
+/* How many frames from e on (at most n) lie side by side, and their stored
+ * bytes. */
 static uint32_t run_of(const struct vf_entry *e, uint32_t n, uint32_t *bytes,
 		       bool *raw)
 {
@@ -97,7 +99,8 @@ static uint32_t run_of(const struct vf_entry *e, uint32_t n, uint32_t *bytes,
 	return k;
 }
 
-/* Checks frames that were read as one run; false: one of them does not match. */
+/* Checks frames that were read as one run; false: one of them does not
+ * match. */
 static bool run_checks(struct disk_source *d, uint64_t frame,
 		       const struct vf_entry *e, uint32_t n,
 		       const uint8_t *stored, bool in_place, uint8_t *out)
@@ -155,8 +158,8 @@ static int read_run(struct disk_source *d, uint64_t frame,
 	if (r && r != -EIO && r != -ENOENT && r != -ESTALE)
 		return r;
 	/*
-	 * Something in the run is wrong or was moved: each frame by itself finds which,
-	 * looks where it moved to, and says so.
+	 * Something in the run is wrong or was moved: each frame by itself
+	 * finds which, looks where it moved to, and says so.
 	 */
 	for (uint32_t i = 0; i < n; i++) {
 		r = tree_read_frame(d->t, frame + i, &e[i], out);
@@ -247,8 +250,8 @@ static int disk_read(struct source *s, void *buf, size_t len, uint64_t off)
 /* --- extents --- */
 
 /*
- * If the page above chunk at some level is all zeros: how many chunks from chunk on are
- * zero for that reason; the highest such page counts. 0: none is.
+ * If the page above chunk at some level is all zeros: how many chunks from
+ * chunk on are zero for that reason; the highest such page counts. 0: none is.
  */
 static int zero_chunks(struct disk_source *d, uint64_t chunk, uint64_t *n)
 {
@@ -308,7 +311,8 @@ static int step(struct disk_source *d, uint64_t off, struct extent *out)
 	return 0;
 }
 
-/* Steps of one kind are joined, but not for long: the caller may not need so much. */
+/* Steps of one kind are joined, but not for long: the caller may not need so
+ * much. */
 #define STEPS_MAX 64
 
 static int disk_extent(struct source *s, uint64_t off, uint64_t max,

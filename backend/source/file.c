@@ -2,9 +2,9 @@
 /*
  * A regular file or a block device as a source.
  *
- * Threads share one descriptor. That is fine for pread, which has no position, and
- * for lseek(SEEK_DATA, SEEK_HOLE) too: it answers from its argument alone, and the
- * position it leaves behind is used by nobody.
+ * Threads share one descriptor. That is fine for pread, which has no position,
+ * and for lseek(SEEK_DATA, SEEK_HOLE) too: it answers from its argument alone,
+ * and the position it leaves behind is used by nobody.
  */
 #include "backend/source/source.h"
 
@@ -33,10 +33,10 @@ struct file {
 	/* As they were at opening. */
 	struct timespec mtime, ctime;
 
-	/* The last run of data that was found. tmpfs looks at every page up to the
-	 * hole it is asked for: to ask for each chunk of a dense image anew would take
-	 * the square of its size. That a hole was made in it since changes no byte
-	 * that is read. */
+	/* The last run of data that was found. tmpfs looks at every page up to
+	 * the hole it is asked for: to ask for each chunk of a dense image anew
+	 * would take the square of its size. That a hole was made in it since
+	 * changes no byte that is read. */
 	pthread_mutex_t lock; /* of the two below; not held across I/O */
 	uint64_t data_start, data_end;
 };
@@ -135,8 +135,9 @@ static int file_read(struct source *s, void *buf, size_t len, uint64_t off)
 	return 0;
 }
 
-/* lseek() says ENXIO where there is no data up to the end, and where off is past the
- * end. The latter is what was cut off since the opening, and no hole. */
+/* lseek() says ENXIO where there is no data up to the end, and where off is
+ * past the end. The latter is what was cut off since the opening, and no
+ * hole. */
 static int no_data(const struct file *f, uint64_t max, struct extent *out)
 {
 	uint64_t now;
@@ -235,8 +236,8 @@ int source_open_file(const char *path, struct source **ret)
 	f->path = strdup(path);
 	if (!f->path)
 		return fail(-ENOMEM, "out of memory");
-	/* Not blocking: it may have become a fifo just now. Regular files and block
-	 * devices do not care. */
+	/* Not blocking: it may have become a fifo just now. Regular files and
+	 * block devices do not care. */
 	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (f->fd < 0)
 		return fail_errno(errno, "%s", path);

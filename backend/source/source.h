@@ -27,7 +27,8 @@ struct source_ops {
 	/* Optional: without it all is data. */
 	int (*extent)(struct source *s, uint64_t off, uint64_t max,
 		      struct extent *out);
-	/* Optional: a hint that this range is read soon; must not block long. */
+	/* Optional: a hint that this range is read soon; must not block
+	 * long. */
 	void (*prefetch)(struct source *s, uint64_t off, uint64_t len);
 	/* Frees s itself too, and what it owns. */
 	void (*close)(struct source *s);
@@ -51,8 +52,8 @@ uint64_t source_size(const struct source *s);
  * is -EINVAL. len 0 is fine. -EIO, -EBADMSG, -ESTALE, -EAGAIN as in err.h. */
 int source_read(struct source *s, void *buf, size_t len, uint64_t off) MUST_USE;
 /* Data or hole from off (< size) on, looking at most max (>= 1) bytes ahead;
- * out->length is >= 1 and at most max and never passes the end. Two neighbouring
- * extents may be of the same kind. */
+ * out->length is >= 1 and at most max and never passes the end. Two
+ * neighbouring extents may be of the same kind. */
 int source_extent(struct source *s, uint64_t off, uint64_t max,
 		  struct extent *out) MUST_USE;
 /* A hint; what lies beyond the size is ignored. */
@@ -71,8 +72,8 @@ DROP_DEFINE(source, struct source *, source_close)
  */
 int source_open_file(const char *path, struct source **ret) MUST_USE;
 /* Says whether the file's size, mtime or ctime differ from what they were at
- * opening: 0 unchanged, -ESTALE with a sentence. For a device always 0. Only for
- * a source of source_open_file(). */
+ * opening: 0 unchanged, -ESTALE with a sentence. For a device always 0. Only
+ * for a source of source_open_file(). */
 int source_file_unchanged(struct source *s) MUST_USE;
 
 /* slice: [off, off+len) of inner, which it owns. */
@@ -84,8 +85,8 @@ int source_open_slice(struct source *inner, uint64_t off, uint64_t len,
  * without it; *is_vhd says so; otherwise inner itself comes back. A footer with
  * the cookie but a wrong checksum, of a dynamic or differencing VHD, or whose
  * current size is not that of the file less 512, is -EPROTO with a sentence. (A
- * raw disk whose last sector is a whole, right footer cannot be told from a VHD:
- * force says which, VHD_AUTO, VHD_RAW or VHD_YES.)
+ * raw disk whose last sector is a whole, right footer cannot be told from a
+ * VHD: force says which, VHD_AUTO, VHD_RAW or VHD_YES.)
  */
 enum vhd_force { VHD_AUTO, VHD_RAW, VHD_YES };
 int source_open_vhd(struct source *inner, enum vhd_force force,
@@ -93,12 +94,12 @@ int source_open_vhd(struct source *inner, enum vhd_force force,
 
 #define VHD_FOOTER_SIZE 512
 /*
- * The other way round: inner followed by a footer made for it. uuid: 16 bytes, so
- * that the same point always gives the same footer; time_ns: as in parse.h, cut to
- * what a footer can say (2000 to 2136). -EINVAL when inner is not a multiple of
- * 512 bytes. The size is not limited: only the geometry, which nobody should
- * trust, saturates at 127 GiB. (Users of a VHD have limits: 2040 GiB for some,
- * and Azure wants whole MiB.)
+ * The other way round: inner followed by a footer made for it. uuid: 16 bytes,
+ * so that the same point always gives the same footer; time_ns: as in parse.h,
+ * cut to what a footer can say (2000 to 2136). -EINVAL when inner is not a
+ * multiple of 512 bytes. The size is not limited: only the geometry, which
+ * nobody should trust, saturates at 127 GiB. (Users of a VHD have limits: 2040
+ * GiB for some, and Azure wants whole MiB.)
  */
 int source_open_with_vhd_footer(struct source *inner,
 				const uint8_t uuid[static 16], int64_t time_ns,

@@ -23,8 +23,8 @@
  *
  * The size is the current size. Virtual PC took it from the geometry, which is
  * smaller than the disk in general; qemu still does, and cuts off the last
- * sectors, unless it knows the creator for one that does not. Hence ours is that of
- * Hyper-V and Azure, "win ", and not a name of our own.
+ * sectors, unless it knows the creator for one that does not. Hence ours is
+ * that of Hyper-V and Azure, "win ", and not a name of our own.
  */
 #include "backend/source/source.h"
 

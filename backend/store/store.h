@@ -4,11 +4,13 @@
  *
  * A key is 1 to 1000 bytes of [A-Za-z0-9._%~-] in components split by '/'; no
  * component is empty, "." or "..", and the first is not "tmp" (the directory
- * store's own). No key is a folder of another. An object is at most STORE_OBJECT_MAX bytes,
- * becomes visible whole or not at all, and is never changed once visible.
+ * store's own). No key is a folder of another. An object is at most
+ * STORE_OBJECT_MAX bytes, becomes visible whole or not at all, and is never
+ * changed once visible.
  *
- * Meanings are fixed: -ENOENT no such object, -EACCES, -EROFS, -EEXIST the create-only put lost
- * (another object with other bytes has the name), -ENOSPC, -ESTALE the object changed,
+ * Meanings are fixed: -ENOENT no such object, -EACCES, -EROFS, -EEXIST the
+ * create-only put lost (another object with other bytes has the name), -ENOSPC,
+ * -ESTALE the object changed,
  * -EAGAIN retries spent, -EPROTO the server broke the protocol, -EIO the medium
  * failed, or (from read) the object is shorter than the range that was asked.
  * -ENXIO: the store itself is not there (directory gone, server unreachable), told apart from
@@ -30,7 +32,8 @@
 
 struct store;
 
-/* One page of a listing, sorted bytewise by key. Freed by store_list_release(). */
+/* One page of a listing, sorted bytewise by key. Freed by
+ * store_list_release(). */
 struct store_list {
 	struct store_entry {
 		char *key;     /* whole key; ends in '/' for a common prefix */
@@ -74,9 +77,9 @@ struct store {
 };
 
 /*
- * Opens the store a VAULT argument names: "dir:PATH", or a PATH. Anything else with
- * a scheme is -EINVAL. The directory must exist (-ENXIO with its sentence).
- * writable false: every put and remove is -EROFS.
+ * Opens the store a VAULT argument names: "dir:PATH", or a PATH. Anything else
+ * with a scheme is -EINVAL. The directory must exist (-ENXIO with its
+ * sentence). writable false: every put and remove is -EROFS.
  */
 int store_open(const char *url, bool writable, struct store **ret) MUST_USE;
 /* Makes the place itself (the directory, 0700) if it is not there, and
@@ -88,33 +91,35 @@ int store_stat(struct store *s, const char *key, uint64_t *size) MUST_USE;
 /* Exactly [off, off+len) into buf; len >= 1. One request. */
 int store_read(struct store *s, const char *key, void *buf, size_t len,
 	       uint64_t off) MUST_USE;
-/* The whole object appended to out, -EFBIG if it is over max bytes. One request. */
+/* The whole object appended to out, -EFBIG if it is over max bytes. One
+ * request. */
 int store_get(struct store *s, const char *key, size_t max,
 	      struct buf *out) MUST_USE;
 /*
- * Creates; never replaces. An object of the same bytes already there is success (a lost
- * answer is settled by reading back); one of other bytes is -EEXIST.
+ * Creates; never replaces. An object of the same bytes already there is success
+ * (a lost answer is settled by reading back); one of other bytes is -EEXIST.
  */
 int store_put(struct store *s, const char *key, const void *data,
 	      size_t len) MUST_USE;
 int store_putv(struct store *s, const char *key,
 	       const struct store_piece *pieces, size_t npieces) MUST_USE;
 /*
- * The same, but a power failure leaves all of it or nothing, never a torn object, also where
- * puts are not durable: for an object whose being there decides (a commit, a config).
- * Durable only after the next barrier all the same.
+ * The same, but a power failure leaves all of it or nothing, never a torn
+ * object, also where puts are not durable: for an object whose being there
+ * decides (a commit, a config). Durable only after the next barrier all the
+ * same.
  */
 int store_put_whole(struct store *s, const char *key, const void *data,
 		    size_t len) MUST_USE;
-/* All that was put before it (by this opener) is durable on return. A barrier that failed
- * once fails for ever: the session that used it must end. */
+/* All that was put before it (by this opener) is durable on return. A barrier
+ * that failed once fails for ever: the session that used it must end. */
 int store_barrier(struct store *s) MUST_USE;
 /*
- * At most max entries (1..5000) whose key starts with prefix and is greater than after
- * ("" for the start). fold: keys that have a '/' after the prefix are folded
- * into one entry ending in that '/', as object stores do with a delimiter. A page
- * may be short, but one that says more is not empty: one goes on after its last
- * entry. A folder that has no objects (any more) may show.
+ * At most max entries (1..5000) whose key starts with prefix and is greater
+ * than after ("" for the start). fold: keys that have a '/' after the prefix
+ * are folded into one entry ending in that '/', as object stores do with a
+ * delimiter. A page may be short, but one that says more is not empty: one goes
+ * on after its last entry. A folder that has no objects (any more) may show.
  */
 int store_list(struct store *s, const char *prefix, const char *after,
 	       size_t max, bool fold, struct store_list *out) MUST_USE;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * What killed sessions stored of one disk. The frames of a session ascend over its
- * segments, as those of the new backup do, so each adopted generation is one stream of
- * trailers that is read along: in memory is one trailer of each.
+ * What killed sessions stored of one disk. The frames of a session ascend over
+ * its segments, as those of the new backup do, so each adopted generation is
+ * one stream of trailers that is read along: in memory is one trailer of each.
  *
- * Each adopted frame is either given out, and used or buried by the caller, or buried
- * here: it is dead from the first. So are adopted index objects, and what has no readable
- * trailer, as a whole. Trailers of segments are not, as they are not in any dead page:
- * an object of which all frames are dead is dead. What adopted sessions stored of disks that
- * are not in the new point is found by the point's list of adopted generations.
+ * Each adopted frame is either given out, and used or buried by the caller, or
+ * buried here: it is dead from the first. So are adopted index objects, and
+ * what has no readable trailer, as a whole. Trailers of segments are not, as
+ * they are not in any dead page: an object of which all frames are dead is
+ * dead. What adopted sessions stored of disks that are not in the new point is
+ * found by the point's list of adopted generations.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -19,7 +20,8 @@
 
 #include "backend/base/parse.h"
 
-/* One request brings the whole trailer of a segment of frames that do not pack. */
+/* One request brings the whole trailer of a segment of frames that do not
+ * pack. */
 #define TAIL_READ (16u << 10)
 
 struct stream {

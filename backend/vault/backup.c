@@ -6,8 +6,9 @@
  *	caller's thread: frames to segments, table and pages to index objects, what is dead
  *	to dead pages -> [ putters ]
  *
- * Only the caller's thread touches the tree and the objects that are being filled, so nothing
- * there is locked. Memory: depth chunks, one page a level, the segments on their way.
+ * Only the caller's thread touches the tree and the objects that are being
+ * filled, so nothing there is locked. Memory: depth chunks, one page a level,
+ * the segments on their way.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -19,8 +20,8 @@
 #include "backend/base/parse.h"
 
 /*
- * Order matters at the end: workers first, then the puts on their way, then what both
- * of them use. See release().
+ * Order matters at the end: workers first, then the puts on their way, then
+ * what both of them use. See release().
  */
 struct disk_run {
 	struct backup_run *run;

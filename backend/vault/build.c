@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The new tree, built from left to right. In memory is the one unfinished page of each level.
+ * The new tree, built from left to right. In memory is the one unfinished page
+ * of each level.
  *
  *	chunk entries -> leaf full: its id -> entry of the page above -> full: ...
  *
- * A page whose id is that of the base's page of the same level and number is the same
- * page: the base's place is kept, and nothing is written. Runs of chunks that are as in
- * the base are taken over by the largest whole pages, so the cost is what changed.
+ * A page whose id is that of the base's page of the same level and number is
+ * the same page: the base's place is kept, and nothing is written. Runs of
+ * chunks that are as in the base are taken over by the largest whole pages, so
+ * the cost is what changed.
  *
- * Dead: whatever record or frame of the base the new tree does not point to. Since frames
- * and pages are only ever compared at the same address, that is found address by
- * address: frames and tables by the caller, chunk by chunk; pages here, when their successor is
- * finished; what lies beyond the end of a disk that shrank, by a walk at the end. The
- * base's root is not counted: it lies in the base's point object and goes with it, and for the
- * same reason it is never kept as an inner page of a disk that grew.
+ * Dead: whatever record or frame of the base the new tree does not point to.
+ * Since frames and pages are only ever compared at the same address, that is
+ * found address by address: frames and tables by the caller, chunk by chunk;
+ * pages here, when their successor is finished; what lies beyond the end of a
+ * disk that shrank, by a walk at the end. The base's root is not counted: it
+ * lies in the base's point object and goes with it, and for the same reason it
+ * is never kept as an inner page of a disk that grew.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -135,9 +138,9 @@ int build_chunk(struct build *b, uint64_t chunk, const struct vf_entry *e)
 }
 
 /*
- * Can the page of this level that begins with the next chunk be taken over whole? It
- * must end by end, hold the same chunks in both trees, and have a place of its own in
- * the base; or lie where the base has nothing.
+ * Can the page of this level that begins with the next chunk be taken over
+ * whole? It must end by end, hold the same chunks in both trees, and have a
+ * place of its own in the base; or lie where the base has nothing.
  */
 static bool keeps_page(const struct build *b, uint8_t level, uint64_t end)
 {

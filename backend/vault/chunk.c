@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * One chunk, in a worker: read what is wanted of it, find zeros, hash, compare with the base
- * and with what killed sessions stored, and pack what is new.
+ * One chunk, in a worker: read what is wanted of it, find zeros, hash, compare
+ * with the base and with what killed sessions stored, and pack what is new.
  *
- * A chunk whose id is the base's keeps the base's table as it is, so that nothing more
- * has to be asked of the base.
+ * A chunk whose id is the base's keeps the base's table as it is, so that
+ * nothing more has to be asked of the base.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -70,7 +70,8 @@ static void set_zero(struct item *it, uint32_t f)
 	memset(&it->table->e[f], 0, sizeof(it->table->e[f]));
 }
 
-/* A hole: frames that lie in it as a whole are zeros unseen, of others a part is. */
+/* A hole: frames that lie in it as a whole are zeros unseen, of others a part
+ * is. */
 static void take_hole(struct item *it, size_t off, size_t end)
 {
 	for (uint32_t f = (uint32_t)(off >> VF_FRAME_LOG2);
@@ -200,7 +201,8 @@ static void compare_base(struct item *it)
 	}
 }
 
-/* Are these the stored bytes of a frame with this digest? 0, -EBADMSG, -EPROTO. */
+/* Are these the stored bytes of a frame with this digest? 0, -EBADMSG,
+ * -EPROTO. */
 static int check_stored(struct item *it, uint32_t f, const struct place *p,
 			const uint8_t *stored)
 {
@@ -234,7 +236,8 @@ static int read_adopted(struct item *it, const struct place *p, void *buf)
 	return store_read(w->store, key, buf, p->length, p->offset);
 }
 
-/* After a power failure an object may be torn: its trailer is no proof of its frames. */
+/* After a power failure an object may be torn: its trailer is no proof of its
+ * frames. */
 static int verify_candidate(struct item *it, const struct candidate *c)
 {
 	/* Packing comes later, so its buffer is free. */
@@ -316,8 +319,8 @@ static void pack_new(struct item *it)
 }
 
 /*
- * Stores a frame again as it is stored. It was not read from the image, or it equals what was, so
- * its part of the plain buffer is free for it.
+ * Stores a frame again as it is stored. It was not read from the image, or it
+ * equals what was, so its part of the plain buffer is free for it.
  */
 static int store_again(struct item *it, uint32_t f)
 {

@@ -72,8 +72,9 @@ size_t codec_pack(const void *plain, size_t n, void *out)
 }
 
 /*
- * The header of a zstd frame (RFC 8878, 3.1.1.1): of this magic, not skippable nor of an
- * older zstd, with no dictionary, and a window that any reader can afford.
+ * The header of a zstd frame (RFC 8878, 3.1.1.1): of this magic, not skippable
+ * nor of an older zstd, with no dictionary, and a window that any reader can
+ * afford.
  */
 static bool header_ok(const uint8_t *p, size_t len)
 {

@@ -2,10 +2,11 @@
 /*
  * Publishing (FORMAT.md 8): one create-only put of the next commit; and prune.
  *
- * Who loses the put looks at each commit that came in between, and builds its own anew on the new
- * head's point index. What a sweep between the two claimed must not be needed by us: our own
- * and adopted generations are protected by our session record, and what the base's tree
- * holds by the base, as long as that was a point when the sweep began.
+ * Who loses the put looks at each commit that came in between, and builds its
+ * own anew on the new head's point index. What a sweep between the two claimed
+ * must not be needed by us: our own and adopted generations are protected by
+ * our session record, and what the base's tree holds by the base, as long as
+ * that was a point when the sweep began.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -131,7 +132,8 @@ static int fill_commit(struct writer *w, struct vf_commit *c)
 	c->session = w->gen;
 	memcpy(c->vm, w->vm, sizeof(c->vm));
 	c->writer = w->key;
-	/* A key retired since we began would make a head that nobody accepts. */
+	/* A key retired since we began would make a head that nobody
+	 * accepts. */
 	return vf_config_key_counts(&w->config->c, &w->key, w->vm, c->seq);
 }
 

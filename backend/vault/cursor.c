@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Pages of the base's tree as they are needed from left to right: the last one of each
- * level is kept, so that each is asked for once whatever the cache holds.
+ * Pages of the base's tree as they are needed from left to right: the last one
+ * of each level is kept, so that each is asked for once whatever the cache
+ * holds.
  */
 #include "backend/vault/writer_impl.h"
 

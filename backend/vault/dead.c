@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Dead pages (FORMAT.md 6.3). Places come in disk order, which is mostly the order
- * in which they were written, so that sorting what fits in memory merges nearly all
- * neighbours.
+ * Dead pages (FORMAT.md 6.3). Places come in disk order, which is mostly the
+ * order in which they were written, so that sorting what fits in memory merges
+ * nearly all neighbours.
  */
 #include "backend/vault/writer_impl.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * FORMAT.md is the description; the section of each record is named with it.
- * This file has what all records share, the keys of objects, and the header and config;
- * format_commit.c the commit and its index, format_point.c the point, format_tree.c
- * the tree, format_session.c sessions and lists.
+ * This file has what all records share, the keys of objects, and the header and
+ * config; format_commit.c the commit and its index, format_point.c the point,
+ * format_tree.c the tree, format_session.c sessions and lists.
  */
 #include "backend/vault/format_impl.h"
 
@@ -44,7 +44,8 @@ void record_end(struct buf *b, size_t at)
 	buf_set_u32(b, at + 12, crc32c(0, b->data + at, b->len - at));
 }
 
-/* Copies of the header with the CRC as zero, then the rest: no copy of the whole. */
+/* Copies of the header with the CRC as zero, then the rest: no copy of the
+ * whole. */
 static uint32_t record_crc(const uint8_t *p, size_t n)
 {
 	uint8_t head[VF_HEADER_SIZE];

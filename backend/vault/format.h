@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The records of FORMAT.md as structs, and between them and bytes. Pure: no I/O,
- * no state; any thread. Parsers take foreign bytes: each returns 0, -EPROTO (the bytes break
- * the format), -ENOTSUP (newer version or suite) or -ENOMEM, with a sentence without the
- * object's name, which the caller adds by blame(). The bytes given are borrowed only
- * during the call. Builders append one whole record with its CRC to a buf; what fails
- * there is found by buf_check().
+ * The records of FORMAT.md as structs, and between them and bytes. Pure: no
+ * I/O, no state; any thread. Parsers take foreign bytes: each returns 0,
+ * -EPROTO (the bytes break the format), -ENOTSUP (newer version or suite) or
+ * -ENOMEM, with a sentence without the object's name, which the caller adds by
+ * blame(). The bytes given are borrowed only during the call. Builders append
+ * one whole record with its CRC to a buf; what fails there is found by
+ * buf_check().
  */
 #pragma once
 #include "backend/base/buf.h"
@@ -53,7 +54,8 @@ struct vault_id {
 
 enum place_flags { PLACE_RAW = 1, PLACE_INDEX = 2, PLACE_POINT = 4 };
 
-/* A place with its generation looked up: absolute inside one disk. length 0: none. */
+/* A place with its generation looked up: absolute inside one disk. length 0:
+ * none. */
 struct place {
 	struct point_id gen;
 	uint32_t object;
@@ -114,8 +116,8 @@ struct vf_config {
 /* Appends the signed record. */
 int vf_config_put(struct buf *b, const struct vf_config *c,
 		  struct secret *owner_seed) MUST_USE;
-/* Also checks the signature by the owner key in it (-EKEYREJECTED) and the features (-ENOTSUP,
- * by name). */
+/* Also checks the signature by the owner key in it (-EKEYREJECTED) and the
+ * features (-ENOTSUP, by name). */
 int vf_config_parse(const void *p, size_t n, struct vf_config *out) MUST_USE;
 void vf_config_release(struct vf_config *c);
 /* Does this key count for commit seq of that VM? 0 or -EKEYREJECTED. */
@@ -167,8 +169,8 @@ struct vf_commit {
 	uint64_t intent_seq;	/* swept */
 	uint32_t swept_outcome; /* swept */
 	uint64_t prev_relocate; /* relocate */
-	/* The newest point's record, and the whole object's bytes (owned; inline pages are
-	 * read from it at pages[i].offset). */
+	/* The newest point's record, and the whole object's bytes (owned;
+	 * inline pages are read from it at pages[i].offset). */
 	const uint8_t *newest; /* into bytes; NULL if no point */
 	uint32_t newest_length;
 	uint8_t *bytes;
@@ -176,21 +178,22 @@ struct vf_commit {
 	struct digest digest; /* of the whole object */
 };
 /*
- * Builds and signs. Uses every field up to the body, pages[] (for pages with commit ==
- * seq: offset and digest are set here from inline_pages[i].data, in the order of pages[];
- * entries of inline_pages of other pages are NULL), newest and newest_length. Leaves bytes,
- * length and digest set.
+ * Builds and signs. Uses every field up to the body, pages[] (for pages with
+ * commit == seq: offset and digest are set here from inline_pages[i].data, in
+ * the order of pages[]; entries of inline_pages of other pages are NULL),
+ * newest and newest_length. Leaves bytes, length and digest set.
  */
 int vf_commit_build(struct vf_commit *c, const struct buf *const *inline_pages,
 		    struct secret *writer_seed) MUST_USE;
-/* Takes p (malloc'ed), on failure too. Checks structure and the signature with the key that it
- * names; whether that key counts is the caller's to ask. */
+/* Takes p (malloc'ed), on failure too. Checks structure and the signature with
+ * the key that it names; whether that key counts is the caller's to ask. */
 int vf_commit_parse(uint8_t *p, size_t n, struct vf_commit *out) MUST_USE;
 void vf_commit_release(struct vf_commit *c);
 
 /* --- point index page --- */
 void vf_index_put(struct buf *b, const struct point_row *rows, size_t n);
-/* rows[VF_INDEX_ROWS] by the caller; *n is how many. Ascending times are checked. */
+/* rows[VF_INDEX_ROWS] by the caller; *n is how many. Ascending times are
+ * checked. */
 int vf_index_parse(const void *p, size_t len, struct point_row *rows,
 		   size_t *n) MUST_USE;
 
@@ -227,7 +230,8 @@ struct vf_point {
 void vf_point_put(struct buf *b, const struct vf_point *p);
 int vf_point_parse(const void *p, size_t n, struct vf_point *out) MUST_USE;
 void vf_point_release(struct vf_point *p);
-/* The length the record will have: it does not depend on values. rows: distinct generations. */
+/* The length the record will have: it does not depend on values. rows: distinct
+ * generations. */
 void vf_labels_put(struct buf *b, const struct label *labels, size_t n);
 int vf_labels_parse(const void *p, size_t n, struct label **labels,
 		    size_t *count) MUST_USE;
@@ -248,7 +252,8 @@ struct vf_node {
 };
 size_t vf_node_size(uint32_t count);
 struct vf_node *vf_node_new(uint32_t count); /* zeroed; NULL: no memory */
-/* level, number and count as the position in the disk demands; id as the parent gives it. */
+/* level, number and count as the position in the disk demands; id as the parent
+ * gives it. */
 int vf_page_parse(const void *p, size_t n, uint8_t level, uint64_t number,
 		  uint32_t count, const struct digest *id,
 		  struct vf_node **ret) MUST_USE;
@@ -358,7 +363,8 @@ void vf_list_release(struct vf_list *l);
 /* A name as written in keys; it must be valid and fit: -EINVAL. */
 int vf_name_encode(const char *name,
 		   char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
-/* The other way, strict: -EPROTO for what vf_name_encode() would not have written. */
+/* The other way, strict: -EPROTO for what vf_name_encode() would not have
+ * written. */
 int vf_name_decode(const char *key, size_t n,
 		   char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
 /* vm and disk are encoded names. */

@@ -362,7 +362,8 @@ static int pages_parse(struct rd *r, struct vf_commit *c, uint64_t *at)
 	return 0;
 }
 
-/* Of the newest commit of a kind "up to this one": this one, or an earlier one. */
+/* Of the newest commit of a kind "up to this one": this one, or an earlier
+ * one. */
 static bool newest_ok(const struct vf_commit *c, enum vf_kind kind,
 		      uint64_t seq)
 {

@@ -10,7 +10,8 @@
 #include "backend/store/store.h"
 #include "backend/vault/format.h"
 
-/* A record's header, its length and CRC to be set by record_end(); returns where it begins. */
+/* A record's header, its length and CRC to be set by record_end(); returns
+ * where it begins. */
 size_t record_begin(struct buf *b, const char magic[static 4]);
 void record_set_length(struct buf *b, size_t at, size_t length);
 void record_end(struct buf *b, size_t at);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Who we are, as a session record says it, and whether the process that wrote one
- * still runs. What is asked of /proc: boot_id (proc(5), sys/kernel/random), the inode
- * of ns/pid, and field 22 of PID/stat, the start time in clock ticks since boot: a
- * process id alone may have been given out again.
+ * Who we are, as a session record says it, and whether the process that wrote
+ * one still runs. What is asked of /proc: boot_id (proc(5), sys/kernel/random),
+ * the inode of ns/pid, and field 22 of PID/stat, the start time in clock ticks
+ * since boot: a process id alone may have been given out again.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -25,7 +25,8 @@ static struct live {
 static bool pretended;		 /* by mutex */
 static uint8_t pretended_id[16]; /* by mutex */
 
-/* The first bytes of a small file, NUL-terminated; -errno without a sentence. */
+/* The first bytes of a small file, NUL-terminated; -errno without a
+ * sentence. */
 static int slurp(const char *path, char *buf, size_t size)
 {
 	DROP(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -185,7 +186,8 @@ enum host_state host_judge(const struct host *self, const struct vf_session *s)
 			return HOST_REBOOTED;
 		return HOST_FOREIGN;
 	}
-	/* Another container of this host, perhaps: its process ids are not ours. */
+	/* Another container of this host, perhaps: its process ids are not
+	 * ours. */
 	if (s->pidns != self->pidns)
 		return HOST_FOREIGN;
 	if (s->pid == self->pid && s->start_ticks == self->start_ticks)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Writer keys: each change is a new config record, signed by the owner. Whoever loses the
- * put of a config reads the new one and changes that.
+ * Writer keys: each change is a new config record, signed by the owner. Whoever
+ * loses the put of a config reads the new one and changes that.
  */
 #include "backend/vault/writer.h"
 

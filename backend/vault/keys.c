@@ -102,8 +102,8 @@ static int read_text(const char *path, char text[static TEXT_MAX])
 	return 0;
 }
 
-/* By a temporary file beside it and rename, so that readers see the old or the new.
- * durable: also after a power failure. */
+/* By a temporary file beside it and rename, so that readers see the old or the
+ * new. durable: also after a power failure. */
 static int write_text(const char *path, const char *text, bool durable)
 {
 	char tmp[PATH_SIZE + 32];

@@ -10,8 +10,8 @@
  *		vaults/<vault id>/config	the greatest config n seen, and its digest
  *		vaults/<vault id>/heads/<vm>	the last head seen: seq and digest
  *
- * (~ is the password file's when HOME is not set: a systemd mount.) Files are replaced
- * by rename. Any thread; several processes.
+ * (~ is the password file's when HOME is not set: a systemd mount.) Files are
+ * replaced by rename. Any thread; several processes.
  */
 #pragma once
 #include "backend/vault/format.h"

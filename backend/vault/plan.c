@@ -2,10 +2,11 @@
 /*
  * Which chunks of an image are looked at, and which of their frames are read.
  *
- * Without extents all are, but for chunks that are holes of the image and zeros of the base. With
- * extents: the frames they touch; those whose length or existence changed with the size of the
- * disk; and some others that are read whole, to be compared with the base. The chunks
- * that are left out are as in the base (build_keep()).
+ * Without extents all are, but for chunks that are holes of the image and zeros
+ * of the base. With extents: the frames they touch; those whose length or
+ * existence changed with the size of the disk; and some others that are read
+ * whole, to be compared with the base. The chunks that are left out are as in
+ * the base (build_keep()).
  */
 #include "backend/vault/writer_impl.h"
 
@@ -240,8 +241,9 @@ static uint64_t next_unlisted(const struct plan *p, uint64_t c, uint64_t end)
 }
 
 /*
- * The disk is cut in as many strata as chunks are to be checked, and one chunk that is
- * not listed is drawn from each: spread over the disk, ascending, and in no memory.
+ * The disk is cut in as many strata as chunks are to be checked, and one chunk
+ * that is not listed is drawn from each: spread over the disk, ascending, and
+ * in no memory.
  */
 static int draw_check(struct plan *p)
 {

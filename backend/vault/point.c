@@ -278,8 +278,8 @@ static int load_point(struct vault *v, struct vm_head *h,
 
 	if (r)
 		return r;
-	/* The index is sealed, and so is the record by its digest: still, both must
-	 * tell of the same point. */
+	/* The index is sealed, and so is the record by its digest: still, both
+	 * must tell of the same point. */
 	if (memcmp(&p->p.vault, vault_id(v), sizeof(p->p.vault)) != 0 ||
 	    !point_id_equal(&p->p.id, &row->id) ||
 	    p->p.time_ns != row->time_ns || strcmp(p->p.vm, h->vm) != 0 ||

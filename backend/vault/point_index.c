@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A VM's point index while it is being changed: the head's page table, with those
- * pages loaded that are touched. Pages that are not stay where earlier commits placed
- * them.
+ * A VM's point index while it is being changed: the head's page table, with
+ * those pages loaded that are touched. Pages that are not stay where earlier
+ * commits placed them.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -113,7 +113,8 @@ static int split(struct point_index *x, size_t i)
 	return 0;
 }
 
-/* The page that a point of this time belongs to, made if need be; it has room. */
+/* The page that a point of this time belongs to, made if need be; it has
+ * room. */
 static int find_page(struct point_index *x, int64_t t, size_t *ret)
 {
 	size_t i = 0;
@@ -197,7 +198,8 @@ static int check_droppable(const struct point_row *row)
 	return fail(-EPERM, "point %s is under legal hold", when);
 }
 
-/* Rows of page i whose ids are listed leave it; *dropped grows by their number. */
+/* Rows of page i whose ids are listed leave it; *dropped grows by their
+ * number. */
 static int drop_rows(struct point_index *x, size_t i,
 		     const struct point_id *ids, size_t n, size_t *dropped)
 {

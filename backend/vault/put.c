@@ -2,9 +2,10 @@
 /*
  * Objects on their way to the store.
  *
- * The caller fills one put at a time and sends it off; a few threads put them, at
- * most that many at once, and outbox_send() waits when all are busy: that bounds memory. Puts,
- * and the plain buffers whose bytes they hold, are used again.
+ * The caller fills one put at a time and sends it off; a few threads put them,
+ * at most that many at once, and outbox_send() waits when all are busy: that
+ * bounds memory. Puts, and the plain buffers whose bytes they hold, are used
+ * again.
  *
  * Locks: mutex only; it is not held while an object is put.
  */

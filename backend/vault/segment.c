@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The objects of one disk of one session: frames go to segments, each ending with its
- * trailer; tables, pages and dead pages go to index objects, one after the other.
+ * The objects of one disk of one session: frames go to segments, each ending
+ * with its trailer; tables, pages and dead pages go to index objects, one after
+ * the other.
  */
 #include "backend/vault/writer_impl.h"
 

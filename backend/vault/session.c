@@ -2,14 +2,16 @@
 /*
  * Session records (FORMAT.md 8), and the taking over of killed sessions.
  *
- * A session record is removed (or ended) only when its work is done or was given up before
- * anything was written. A backup that fails later leaves its record, as one that is killed
- * does: what it stored is not swept, and the next backup adopts it.
+ * A session record is removed (or ended) only when its work is done or was
+ * given up before anything was written. A backup that fails later leaves its
+ * record, as one that is killed does: what it stored is not swept, and the next
+ * backup adopts it.
  *
- * A record may also outlive its session's success: a crash between the commit and the
- * removal, or a removal undone by a power failure. To adopt such a one would declare
- * frames dead that a point needs. So before anything is adopted, the commits since its
- * start are asked whether it, or a session that had adopted it, became a point.
+ * A record may also outlive its session's success: a crash between the commit
+ * and the removal, or a removal undone by a power failure. To adopt such a one
+ * would declare frames dead that a point needs. So before anything is adopted,
+ * the commits since its start are asked whether it, or a session that had
+ * adopted it, became a point.
  */
 #include "backend/vault/writer_impl.h"
 
@@ -151,8 +153,8 @@ static int add_id(struct point_id **p, size_t *n, const struct point_id *id)
 	return 0;
 }
 
-/* One name under w/: a record opens its generation, an end (which sorts right after it)
- * closes it. Other names are none of ours. */
+/* One name under w/: a record opens its generation, an end (which sorts right
+ * after it) closes it. Other names are none of ours. */
 static int take_name(struct open_list *l, const char *name)
 {
 	struct point_id gen;
@@ -361,8 +363,8 @@ static int busy(const struct vf_session *s, enum host_state state)
 }
 
 /*
- * One session record that was there before ours. A torn one (only where a put is not
- * durable by itself) was of a session that the power failure ended.
+ * One session record that was there before ours. A torn one (only where a put
+ * is not durable by itself) was of a session that the power failure ended.
  */
 static int settle_one(struct writer *w, const struct host *self,
 		      const struct point_id *gen, bool take_over)
@@ -439,9 +441,9 @@ static int before(const struct point_id *a, const struct point_id *b)
 }
 
 /*
- * Another session may have begun since we looked. Of two that see each other, the smaller
- * generation stays. (One that looked before our record was there goes on too: then the
- * commit decides.)
+ * Another session may have begun since we looked. Of two that see each other,
+ * the smaller generation stays. (One that looked before our record was there
+ * goes on too: then the commit decides.)
  */
 static int look_again(struct writer *w, const struct host *self,
 		      const struct open_list *known)
@@ -530,7 +532,8 @@ static void end_record(struct writer *w, const struct point_id *gen,
 
 void session_end(struct writer *w, enum vf_outcome outcome, uint64_t commit)
 {
-	/* Our own goes last: while it is there, what it adopted is protected. */
+	/* Our own goes last: while it is there, what it adopted is
+	 * protected. */
 	if (outcome == VF_COMMITTED) {
 		for (size_t i = 0; i < w->nadopted; i++)
 			if (w->adopted[i].recorded)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The tree of one disk, read (FORMAT.md 6). Every node is checked against the id that
- * its parent has for it before it goes into the cache, so what comes out of the cache is
- * verified. A node's key in the cache has all that it was checked for: the id, the position and
- * the place.
+ * The tree of one disk, read (FORMAT.md 6). Every node is checked against the
+ * id that its parent has for it before it goes into the cache, so what comes
+ * out of the cache is verified. A node's key in the cache has all that it was
+ * checked for: the id, the position and the place.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -2,8 +2,8 @@
 /*
  * Header, config, and the heads of VMs (FORMAT.md 3 and 4).
  *
- * Heads are kept in slots, one a VM, newest use first. A slot is refreshed by one
- * thread at a time (slot->busy), outside the lock; others wait for it.
+ * Heads are kept in slots, one a VM, newest use first. A slot is refreshed by
+ * one thread at a time (slot->busy), outside the lock; others wait for it.
  */
 #include "backend/vault/vault.h"
 
@@ -90,7 +90,8 @@ void vault_config_unref(struct vault_config *c)
 	free(c);
 }
 
-/* Remembering is a help, not a duty: a mount may run where nothing can be kept. */
+/* Remembering is a help, not a duty: a mount may run where nothing can be
+ * kept. */
 static void cannot_remember(struct vault *v, int r)
 {
 	bool first;
@@ -160,8 +161,9 @@ static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
 }
 
 /*
- * The greatest of the numbers whose <~n> end the keys of a prefix: mostly the first
- * key, but keys that the format does not have are passed over. -ENOENT: none.
+ * The greatest of the numbers whose <~n> end the keys of a prefix: mostly the
+ * first key, but keys that the format does not have are passed over. -ENOENT:
+ * none.
  */
 static int newest_number(struct store *s, const char *prefix, uint64_t *n)
 {
@@ -390,9 +392,9 @@ int vault_init(struct store *store, const char *name, struct vault_id *id)
 	vf_header_put(&hdr, &h);
 	r = buf_check(&hdr, HEADER_KEY);
 	vf_key_config(config_key, 1);
-	/* Whole: nobody could open a vault whose config is torn. The header last: with
-	 * it, it is a vault. Two who make one at once are told apart by the
-	 * create-only put of whichever of the two comes second. */
+	/* Whole: nobody could open a vault whose config is torn. The header
+	 * last: with it, it is a vault. Two who make one at once are told apart
+	 * by the create-only put of whichever of the two comes second. */
 	if (!r)
 		r = store_put_whole(store, config_key, cfg.data, cfg.len);
 	if (!r)
@@ -537,8 +539,8 @@ static int listed_head(struct vault *v, const char *vm, const char *vm_key,
 }
 
 /*
- * From a head that was one (or none) to the one that is: seq+1 is asked for until it is
- * not there. Each step is held together by the hash chain.
+ * From a head that was one (or none) to the one that is: seq+1 is asked for
+ * until it is not there. Each step is held together by the hash chain.
  */
 static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 		     struct vm_head **ret)
@@ -587,7 +589,8 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 	return 0;
 }
 
-/* With the lock: the slot of a VM, moved to the front; made if there is none. */
+/* With the lock: the slot of a VM, moved to the front; made if there is
+ * none. */
 static struct slot *slot_of(struct vault *v, const char *vm)
 {
 	struct slot **p, *s;
@@ -701,7 +704,8 @@ static int vm_exists(struct vault *v, const char *vm, const char *vm_key,
 	if (*yes)
 		return 0;
 	r = listed_head(v, vm, vm_key, &seq);
-	/* One that was tampered with is there, and says so when it is looked at. */
+	/* One that was tampered with is there, and says so when it is looked
+	 * at. */
 	*yes = r == 0 || r == -EKEYREJECTED;
 	return *yes || r == -ENOENT ? 0 : r;
 }
@@ -726,8 +730,8 @@ static int by_name(const void *a, const void *b)
 }
 
 /*
- * Encoded names do not sort as the names do ('%' is small), so all are looked at and
- * those after `after` kept: a vault has hundreds of VMs, not millions.
+ * Encoded names do not sort as the names do ('%' is small), so all are looked
+ * at and those after `after` kept: a vault has hundreds of VMs, not millions.
  */
 int vault_vms(struct vault *v, const char *after, size_t max,
 	      struct name_page *out)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The native vault, opened: its config, the heads of its VMs, the point index, point
- * records, and the trees of their disks. FORMAT.md says what lies in the store.
+ * The native vault, opened: its config, the heads of its VMs, the point index,
+ * point records, and the trees of their disks. FORMAT.md says what lies in the
+ * store.
  *
- * Any thread. A struct vm_head is an immutable snapshot of one head; it is counted, and
- * the vault keeps the newest one of each VM that was asked for (bounded: the least
- * recently used are dropped).
+ * Any thread. A struct vm_head is an immutable snapshot of one head; it is
+ * counted, and the vault keeps the newest one of each VM that was asked for
+ * (bounded: the least recently used are dropped).
  */
 #pragma once
 #include "backend/catalog.h"
@@ -14,8 +15,9 @@
 struct vault;
 
 /*
- * Opens the vault in a store, which it owns from then on, on failure too. Reads the header
- * and the newest config: three requests. -ENOENT: not a vault; -ENOTSUP: of a newer format;
+ * Opens the vault in a store, which it owns from then on, on failure too. Reads
+ * the header and the newest config: three requests. -ENOENT: not a vault;
+ * -ENOTSUP: of a newer format;
  * -EKEYREJECTED: another owner key is pinned, or rolled back. cache: borrowed.
  */
 int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
@@ -24,8 +26,9 @@ void vault_close(struct vault *v);
 DROP_DEFINE(vault, struct vault *, vault_close)
 
 /*
- * Makes a new vault in a writable store (borrowed): owner and writer keys, header, first
- * config, pins the owner key. -EEXIST if there is a vault already.
+ * Makes a new vault in a writable store (borrowed): owner and writer keys,
+ * header, first config, pins the owner key. -EEXIST if there is a vault
+ * already.
  */
 int vault_init(struct store *store, const char *name,
 	       struct vault_id *id) MUST_USE;
@@ -44,8 +47,8 @@ struct vault_config *vault_config_ref(struct vault *v);
 void vault_config_unref(struct vault_config *c);
 int vault_reload_config(struct vault *v) MUST_USE;
 DROP_DEFINE(vault_config, struct vault_config *, vault_config_unref)
-/* Signs and puts c as config n = newest + 1 (prev, n, owner, id are set here). -EEXIST:
- * another was faster. */
+/* Signs and puts c as config n = newest + 1 (prev, n, owner, id are set here).
+ * -EEXIST: another was faster. */
 int vault_put_config(struct vault *v, struct vf_config *c) MUST_USE;
 
 struct vm_head {
@@ -55,9 +58,9 @@ struct vm_head {
 	int refs;
 };
 /*
- * The head of a VM: -ENOENT no such VM. max_age_ms: how old the answer may be; 0: asks the
- * store (one request when nothing changed). Verifies seal, writer key, vault, name and
- * number, and against the last head seen.
+ * The head of a VM: -ENOENT no such VM. max_age_ms: how old the answer may be;
+ * 0: asks the store (one request when nothing changed). Verifies seal, writer
+ * key, vault, name and number, and against the last head seen.
  */
 int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 	       struct vm_head **ret) MUST_USE;
@@ -79,7 +82,8 @@ int vault_find_id(struct vault *v, struct vm_head *h, const struct point_id *id,
 int vault_find_time(struct vault *v, struct vm_head *h, int64_t time_ns,
 		    struct point_row *out) MUST_USE;
 
-/* A point's record, its labels, and its root pages; counted through point_info. */
+/* A point's record, its labels, and its root pages; counted through
+ * point_info. */
 struct vault_point {
 	struct point_info info; /* first */
 	struct vf_point p;
@@ -92,8 +96,9 @@ int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 		struct vault_point **ret) MUST_USE;
 
 /*
- * tree: the verified pages of one disk of one point, through the shared cache. The
- * nodes are counted blobs: cache_unref(). Keeps the point's record; any thread.
+ * tree: the verified pages of one disk of one point, through the shared cache.
+ * The nodes are counted blobs: cache_unref(). Keeps the point's record; any
+ * thread.
  */
 struct tree;
 int tree_open(struct vault *v, struct vault_point *p, size_t disk,
@@ -102,22 +107,24 @@ void tree_close(struct tree *t);
 const struct vf_geometry *tree_geometry(const struct tree *t);
 const struct vf_disk *tree_disk(const struct tree *t);
 struct vault *tree_vault(const struct tree *t);
-/* The page `number` of a level, the blob's data being a struct vf_node; *ret is NULL when it
- * is all zeros. Level root_level is the root. */
+/* The page `number` of a level, the blob's data being a struct vf_node; *ret is
+ * NULL when it is all zeros. Level root_level is the root. */
 int tree_page(struct tree *t, uint8_t level, uint64_t number,
 	      struct cache_blob **ret) MUST_USE;
 /* The frame table of a chunk; NULL when it is all zeros. */
 int tree_table(struct tree *t, uint64_t chunk,
 	       struct cache_blob **ret) MUST_USE;
-/* Reads n bytes of a stored object of this disk (a place, or a run of neighbours), looking in the
- * relocate lists when it is not there: -ESTALE when it is gone for good. */
+/* Reads n bytes of a stored object of this disk (a place, or a run of
+ * neighbours), looking in the relocate lists when it is not there: -ESTALE when
+ * it is gone for good. */
 int tree_read_place(struct tree *t, const struct place *p, void *buf) MUST_USE;
 /* The plain bytes of one frame, verified. buf holds its vf_frame_length(). */
 int tree_read_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
 		    void *buf) MUST_USE;
 DROP_DEFINE(tree, struct tree *, tree_close)
 
-/* disk: the whole image as a source, every byte verified. Takes t, on failure too. */
+/* disk: the whole image as a source, every byte verified. Takes t, on failure
+ * too. */
 int source_open_disk(struct tree *t, struct source **ret) MUST_USE;
 
 /* The catalog of one native vault; takes the store, on failure too. */

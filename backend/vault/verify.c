@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The vault from the top down: configs, VMs, commits, points; verify_tree.c does their disks.
+ * The vault from the top down: configs, VMs, commits, points; verify_tree.c
+ * does their disks.
  *
- * Points of a VM are taken in order of time. Each disk is compared with the last tree of its
- * name in which nothing was bad, and only what differs is looked at: what a chain of
- * incremental points shares is verified once, and no set of all that was seen is needed.
+ * Points of a VM are taken in order of time. Each disk is compared with the
+ * last tree of its name in which nothing was bad, and only what differs is
+ * looked at: what a chain of incremental points shares is verified once, and no
+ * set of all that was seen is needed.
  */
 #include "backend/vault/verify.h"
 
@@ -121,7 +123,8 @@ static int check_configs(struct verify *f, struct configs *c)
 	DROP(vault_config) struct vault_config *newest = vault_config_ref(f->v);
 	int r = 0;
 
-	/* Their numbers have no gap, so this is as many objects as there are. */
+	/* Their numbers have no gap, so this is as many objects as there
+	 * are. */
 	c->n = newest->c.n;
 	c->digests = calloc(c->n + 1, sizeof(*c->digests));
 	if (!c->digests)

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Verifies a vault, or a VM or point of it: that everything that live points need is there, is
- * what it says, and is sealed. A failure is told and the work goes on, so that one run
- * finds all that is bad.
+ * Verifies a vault, or a VM or point of it: that everything that live points
+ * need is there, is what it says, and is sealed. A failure is told and the work
+ * goes on, so that one run finds all that is bad.
  */
 #pragma once
 #include "backend/vault/vault.h"
 
 enum verify_level {
-	/* Index pages and frame tables are read; of every object that they name, its
-	 * length is asked. */
+	/* Index pages and frame tables are read; of every object that they
+	 * name, its length is asked. */
 	VERIFY_OBJECTS,
-	/* Also: every commit, from the first, its seal and hash chain; the chain of the
-	 * configs; point records, labels, escrow, dead pages, the trailers of segments. */
+	/* Also: every commit, from the first, its seal and hash chain; the
+	 * chain of the configs; point records, labels, escrow, dead pages, the
+	 * trailers of segments. */
 	VERIFY_CHECKSUMS,
-	/* Also every frame, by its digest; one that several points share once. */
+	/* Also every frame, by its digest; one that several points share
+	 * once. */
 	VERIFY_DATA,
 };
 
@@ -39,7 +41,8 @@ struct verify_request {
 		*point; /* NULL: all of the VM's; else vm is given too */
 	enum verify_level level;
 	unsigned threads; /* 0: as many as there are processors */
-	/* Both on the caller's thread. progress: nonzero stops with -ECANCELED. */
+	/* Both on the caller's thread. progress: nonzero stops with
+	 * -ECANCELED. */
 	void (*bad)(void *ctx, const struct verify_bad *b);
 	int (*progress)(void *ctx, const struct verify_progress *p);
 	void *ctx;
@@ -55,7 +58,8 @@ struct verify_result {
 };
 
 /*
- * 0 when all was looked at, bad or not: see out->bad. Negative when it could not go on:
+ * 0 when all was looked at, bad or not: see out->bad. Negative when it could
+ * not go on:
  * -ECANCELED, -ENOMEM, -ENXIO (the store is gone), -ENOENT (no such VM or point). *out is set in any
  * case. What is dropped by others while it works is left out.
  */

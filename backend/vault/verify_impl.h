@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* Between verify.c (vault, VMs, points) and verify_tree.c (the disks of a point). */
+/* Between verify.c (vault, VMs, points) and verify_tree.c (the disks of a
+ * point). */
 #pragma once
 #include "backend/base/pool.h"
 #include "backend/vault/verify.h"
@@ -7,7 +8,8 @@
 struct known_objects;
 
 /*
- * One run. The caller's thread owns all of it; workers only use v, rq->level and objects.
+ * One run. The caller's thread owns all of it; workers only use v, rq->level
+ * and objects.
  */
 struct verify {
 	struct vault *v;
@@ -15,7 +17,8 @@ struct verify {
 	struct verify_result *out;
 	struct pool *pool;
 	struct known_objects *objects; /* any thread */
-	/* Objects that were told to be bad, by the SHA-256 of their key; bounded. */
+	/* Objects that were told to be bad, by the SHA-256 of their key;
+	 * bounded. */
 	struct digest *told;
 	size_t ntold;
 	/* As out->bad, but an object that was told before counts each time. */
@@ -30,10 +33,12 @@ struct verify {
 		step; /* fraction of the VM before this disk, and of this disk */
 };
 
-/* Failures that end the run: nothing that comes after would be told apart from them. */
+/* Failures that end the run: nothing that comes after would be told apart from
+ * them. */
 bool verify_fatal(int r);
-/* Tells of a failure r of the thing it is at, with this thread's sentence; not if that is a
- * point that was dropped meanwhile. Does not count it in failures. */
+/* Tells of a failure r of the thing it is at, with this thread's sentence; not
+ * if that is a point that was dropped meanwhile. Does not count it in
+ * failures. */
 void verify_tell(struct verify *f, int r);
 /* part: of the disk it is at, 0 to 1. 0 or -ECANCELED. */
 int verify_progress(struct verify *f, double part) MUST_USE;
@@ -42,8 +47,9 @@ int known_objects_new(struct known_objects **ret) MUST_USE;
 void known_objects_free(struct known_objects *k);
 
 /*
- * All of a disk's tree that old does not have too: a verified tree, older or newer, of a disk of
- * this name; NULL: none. Its equal parts (the same id in the same place) were seen
- * with it. Tells what is bad and returns 0, or a fatal failure.
+ * All of a disk's tree that old does not have too: a verified tree, older or
+ * newer, of a disk of this name; NULL: none. Its equal parts (the same id in
+ * the same place) were seen with it. Tells what is bad and returns 0, or a
+ * fatal failure.
  */
 int verify_disk(struct verify *f, struct tree *t, struct tree *old) MUST_USE;

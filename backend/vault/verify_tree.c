@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * One disk. This thread walks the pages; the frame table of each chunk, and its frames, are a
- * worker's. A child whose entry (id and place) is that of the old tree is passed over.
+ * One disk. This thread walks the pages; the frame table of each chunk, and its
+ * frames, are a worker's. A child whose entry (id and place) is that of the old
+ * tree is passed over.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,8 +14,8 @@
 
 /* --- objects whose length is known --- */
 
-/* Frames of one object come one after the other, so that a small table that forgets asks
- * the store for each about once. */
+/* Frames of one object come one after the other, so that a small table that
+ * forgets asks the store for each about once. */
 #define KNOWN_SLOTS 8192
 #define TOLD_MAX 65536
 
@@ -178,8 +179,8 @@ static bool was_moved(struct disk_walk *w, const struct place *p)
 }
 
 /*
- * The object of a place is there, is long enough, and has its trailer. *object: the digest
- * of its key, for telling; *readable: the place itself can be read.
+ * The object of a place is there, is long enough, and has its trailer. *object:
+ * the digest of its key, for telling; *readable: the place itself can be read.
  */
 static int check_object(struct disk_walk *w, const struct place *p,
 			struct digest *object, bool *readable)

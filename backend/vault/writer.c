@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* vault_backup(): the request is checked, the disks are stored, the point is made of them. */
+/* vault_backup(): the request is checked, the disks are stored, the point is
+ * made of them. */
 #include "backend/vault/writer.h"
 
 #include <errno.h>
@@ -203,8 +204,8 @@ static int init_parts(struct writer *w, const struct backup_request *rq,
 }
 
 /*
- * The object: record, labels, roots. The record's length does not depend on the offsets in
- * it, so it is built once to know them, and once with them.
+ * The object: record, labels, roots. The record's length does not depend on the
+ * offsets in it, so it is built once to know them, and once with them.
  */
 static int build_object(struct point_parts *x)
 {
@@ -317,7 +318,8 @@ static int run_backup(struct backup_run *run, const struct backup_disk **disks)
 	return 0;
 }
 
-/* Opens the writer, finds the base, begins the session; anew when the VM changes meanwhile. */
+/* Opens the writer, finds the base, begins the session; anew when the VM
+ * changes meanwhile. */
 static int begin(struct vault *v, const struct backup_request *rq,
 		 struct writer *w, struct vault_point **base)
 {
@@ -358,8 +360,9 @@ int vault_backup(struct vault *v, const struct backup_request *rq,
 		r = begin(v, rq, &w, &run.base);
 	if (!r)
 		r = run_backup(&run, disks);
-	/* Lost to another backup, of which what we stored is no part: nothing to take over. What
-	 * failed else leaves its session behind, and the next one adopts it. */
+	/* Lost to another backup, of which what we stored is no part: nothing
+	 * to take over. What failed else leaves its session behind, and the
+	 * next one adopts it. */
 	if (r == -ESTALE && run.lost) {
 		struct err_saved why;
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Writing into a native vault: backup, prune, and the writer keys. FORMAT.md sections 5 to 8.
+ * Writing into a native vault: backup, prune, and the writer keys. FORMAT.md
+ * sections 5 to 8.
  *
- * One call is one session; calls for different VMs may run at once, in one process or many. Each
- * returns after the commit is durable, or failed having changed nothing that a reader sees.
+ * One call is one session; calls for different VMs may run at once, in one
+ * process or many. Each returns after the commit is durable, or failed having
+ * changed nothing that a reader sees.
  */
 #pragma once
 #include "backend/vault/vault.h"
@@ -19,17 +21,19 @@ void extents_release(struct extents *e);
 /* Sorts, merges; -EINVAL for one that overflows or passes size. */
 int extents_normalise(struct extents *e, uint64_t size) MUST_USE;
 /*
- * What changed, as text or as JSON; -EINVAL with the number of the line or entry.
+ * What changed, as text or as JSON; -EINVAL with the number of the line or
+ * entry.
  *
- * Text: lines "OFFSET LENGTH" in bytes, or as parse_size() reads them ("64K"); '#' and what
- * follows it, and empty lines, are ignored.
+ * Text: lines "OFFSET LENGTH" in bytes, or as parse_size() reads them ("64K");
+ * '#' and what follows it, and empty lines, are ignored.
  *
- * JSON (the first character is '['): an array of objects with "start" (or "offset")
- * and "length", as `qemu-img map --output=json` and `nbdinfo --json --map=qemu:dirty-bitmap:NAME`
- * give. An entry counts as changed unless it has "dirty": false, or "present": false (a
- * cluster that the top image does not have), or "type": 0 (clean; where there is a "type",
- * a "description" must be "clean" or "dirty", so that a map of data and holes is not
- * mistaken for one of changes). "dirty" alone counts where it is given. "data" and "zero" say
+ * JSON (the first character is '['): an array of objects with "start" (or
+ * "offset") and "length", as `qemu-img map --output=json` and `nbdinfo --json
+ * --map=qemu:dirty-bitmap:NAME` give. An entry counts as changed unless it has
+ * "dirty": false, or "present": false (a cluster that the top image does not
+ * have), or "type": 0 (clean; where there is a "type", a "description" must be
+ * "clean" or "dirty", so that a map of data and holes is not mistaken for one
+ * of changes). "dirty" alone counts where it is given. "data" and "zero" say
  * nothing about change and are ignored.
  */
 int extents_parse(const char *text, size_t len, struct extents *out) MUST_USE;
@@ -46,7 +50,8 @@ struct backup_disk {
 	struct source *image; /* borrowed */
 	bool was_vhd;
 	const struct extents *changed; /* NULL: all of it is read */
-	/* Asked after the last read: did the image change under us? 0 or a failure. NULL: no. */
+	/* Asked after the last read: did the image change under us? 0 or a
+	 * failure. NULL: no. */
 	int (*unchanged)(struct source *image);
 };
 
@@ -58,12 +63,14 @@ struct backup_request {
 	size_t nlabels;
 	struct backup_disk *disks;
 	size_t ndisks;
-	/* NULL: the head's latest point is the base, if there is one. Required with changed. */
+	/* NULL: the head's latest point is the base, if there is one. Required
+	 * with changed. */
 	const struct point_id *base;
 	double check_percent; /* of unlisted chunks to read again and compare */
 	bool take_over; /* an open session of another host is dead: the user says so */
 	uint8_t chunk_log2; /* 0: VF_CHUNK_LOG2; a lineage keeps its own */
-	/* Called now and then on the caller's thread; nonzero stops with -ECANCELED. */
+	/* Called now and then on the caller's thread; nonzero stops with
+	 * -ECANCELED. */
 	int (*progress)(void *ctx, const struct backup_progress *p);
 	void *progress_ctx;
 };
@@ -78,18 +85,21 @@ struct backup_result {
 };
 
 /*
- * All disks become one point, or none does. -EEXIST: a point of this time is there; -EBUSY: another
- * backup of this VM is running (names it); -ESTALE: lost to another backup, or the base was dropped;
+ * All disks become one point, or none does. -EEXIST: a point of this time is
+ * there; -EBUSY: another backup of this VM is running (names it); -ESTALE: lost
+ * to another backup, or the base was dropped;
  * -EROFS: the vault uses read-compatible features this software does not know.
  */
 int vault_backup(struct vault *v, const struct backup_request *rq,
 		 struct backup_result *out) MUST_USE;
 
-/* Drops points from the index: one commit for all. -ENOENT, -EPERM for one that is held. */
+/* Drops points from the index: one commit for all. -ENOENT, -EPERM for one that
+ * is held. */
 int vault_prune(struct vault *v, const char *vm, const struct point_id *ids,
 		size_t n) MUST_USE;
 
-/* Writer keys. add: the public key of another host. retire: records the heads of all VMs. */
+/* Writer keys. add: the public key of another host. retire: records the heads
+ * of all VMs. */
 int vault_key_add(struct vault *v, const struct sign_public *key,
 		  const char *label) MUST_USE;
 int vault_key_retire(struct vault *v, const struct sign_public *key) MUST_USE;

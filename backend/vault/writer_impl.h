@@ -17,7 +17,8 @@
  *	commit.c	publishing, and prune
  *	writer.c	vault_backup()
  *
- * Nothing here is safe for more than one thread but put.c's own workers and chunk_work().
+ * Nothing here is safe for more than one thread but put.c's own workers and
+ * chunk_work().
  */
 #pragma once
 #include "backend/base/err.h"
@@ -54,10 +55,12 @@ enum host_state {
 };
 int host_self(struct host *out) MUST_USE;
 enum host_state host_judge(const struct host *self, const struct vf_session *s);
-/* For tests: the boot id that host_self() gives from now on; NULL: the right one. */
+/* For tests: the boot id that host_self() gives from now on; NULL: the right
+ * one. */
 void host_pretend_boot(const uint8_t *id);
-/* Sessions that live in this process: a record of ours that is not among them was left behind by
- * a backup that failed, and is as dead as one of a process that was killed. */
+/* Sessions that live in this process: a record of ours that is not among them
+ * was left behind by a backup that failed, and is as dead as one of a process
+ * that was killed. */
 int host_live_add(const struct point_id *gen) MUST_USE;
 void host_live_remove(const struct point_id *gen);
 
@@ -91,7 +94,8 @@ struct writer {
 	bool recorded; /* our session record may be in the store */
 };
 
-/* Checks the name and the right to write; reads the head, config and key; draws a generation. */
+/* Checks the name and the right to write; reads the head, config and key; draws
+ * a generation. */
 int writer_open(struct vault *v, const char *vm, struct writer *w) MUST_USE;
 void writer_release(struct writer *w);
 static inline void drop_writer(struct writer *w)
@@ -99,12 +103,13 @@ static inline void drop_writer(struct writer *w)
 	writer_release(w);
 }
 int writer_reload_head(struct writer *w) MUST_USE;
-/* Takes dead sessions over and puts our record. -EBUSY; -EAGAIN: the head moved meanwhile,
- * and the session was ended: open the writer anew. */
+/* Takes dead sessions over and puts our record. -EBUSY; -EAGAIN: the head moved
+ * meanwhile, and the session was ended: open the writer anew. */
 int session_begin(struct writer *w, const struct point_id *base,
 		  bool take_over) MUST_USE;
-/* Removes our record, and those of the adopted if outcome is VF_COMMITTED. What fails here fails
- * nothing: a record left behind is found to be over by the next session. */
+/* Removes our record, and those of the adopted if outcome is VF_COMMITTED. What
+ * fails here fails nothing: a record left behind is found to be over by the
+ * next session. */
 void session_end(struct writer *w, enum vf_outcome outcome, uint64_t commit);
 /* The record of one session: -ENOENT, -EPROTO. */
 int session_read(struct writer *w, const struct point_id *gen,
@@ -114,7 +119,8 @@ int session_read(struct writer *w, const struct point_id *gen,
 
 struct outbox;
 
-/* A chunk's plain bytes; counted, since raw frames are put from where they were read. */
+/* A chunk's plain bytes; counted, since raw frames are put from where they were
+ * read. */
 struct plain {
 	uint8_t *data;
 	unsigned refs;
@@ -148,8 +154,8 @@ void outbox_abandon(struct put *p); /* NULL is fine */
 /* len bytes at data that belong to held, or (held NULL) are copied. */
 int put_add(struct put *p, const void *data, size_t len,
 	    struct plain *held) MUST_USE;
-/* Sends it off (its key set); it is the outbox's from then on. The failure of any put before is
- * returned. */
+/* Sends it off (its key set); it is the outbox's from then on. The failure of
+ * any put before is returned. */
 int outbox_send(struct put *p) MUST_USE;
 /* Waits until all is put. */
 int outbox_drain(struct outbox *box) MUST_USE;
@@ -223,8 +229,9 @@ int adopt_open(struct writer *w, const char *disk_key, struct dead *dead,
 	       struct adopt **ret) MUST_USE;
 void adopt_close(struct adopt *a);
 DROP_DEFINE(adopt, struct adopt *, adopt_close)
-/* Candidates for frames [first, first + n), at most nadopted times n; calls ascend. What lies before
- * is dead, and what is given out is the caller's to use or to bury. */
+/* Candidates for frames [first, first + n), at most nadopted times n; calls
+ * ascend. What lies before is dead, and what is given out is the caller's to
+ * use or to bury. */
 int adopt_next(struct adopt *a, uint64_t first, uint32_t n,
 	       struct candidate *out, size_t *count) MUST_USE;
 /* All that is left is dead. */
@@ -246,7 +253,8 @@ void cursor_release(struct cursor *c);
 /* *ret is NULL for zeros; good until the next call of the same level. */
 int cursor_page(struct cursor *c, uint8_t level, uint64_t number,
 		const struct vf_node **ret) MUST_USE;
-/* The entry of a chunk in its leaf; of zeros where the base has no such chunk. */
+/* The entry of a chunk in its leaf; of zeros where the base has no such
+ * chunk. */
 int cursor_chunk(struct cursor *c, uint64_t chunk,
 		 struct vf_entry *out) MUST_USE;
 /* The entry of a page in its parent, or what the disk says of the root. */
@@ -267,13 +275,15 @@ struct build {
 	uint64_t next; /* chunk */
 	struct digest root;
 	struct buf root_page; /* its record, empty when all is zeros */
-	/* Bytes of base frames that are not zeros and lie beyond the new end. */
+	/* Bytes of base frames that are not zeros and lie beyond the new
+	 * end. */
 	uint64_t dropped_bytes;
 };
 int build_init(struct build *b, const struct vf_geometry *g, struct tree *base,
 	       struct out *out, struct dead *dead) MUST_USE;
 void build_release(struct build *b);
-/* Chunks up to end (not included) are as in the base, or zeros where it has none. */
+/* Chunks up to end (not included) are as in the base, or zeros where it has
+ * none. */
 int build_keep(struct build *b, uint64_t end) MUST_USE;
 /* The next chunk, which must be b->next. */
 int build_chunk(struct build *b, uint64_t chunk,
@@ -352,7 +362,8 @@ int plan_init(struct plan *p, const struct backup_disk *d,
 	      const struct vf_geometry *g, struct tree *base,
 	      double check_percent) MUST_USE;
 void plan_release(struct plan *p);
-/* Sets chunk, frames, wanted, check, all_data and old of the next one. 0: there is none; 1. */
+/* Sets chunk, frames, wanted, check, all_data and old of the next one. 0: there
+ * is none; 1. */
 int plan_next(struct plan *p, struct item *it) MUST_USE;
 
 /* --- backup.c --- */
@@ -412,7 +423,7 @@ struct change {
 	const struct point_id *ids;	/* prune */
 	size_t nids;
 };
-/* Tries until it is the head; w->head is then an older one. *seq: of the commit. *lost: failed
- * since another backup was faster. */
+/* Tries until it is the head; w->head is then an older one. *seq: of the
+ * commit. *lost: failed since another backup was faster. */
 int commit_publish(struct writer *w, const struct change *c, uint64_t *seq,
 		   bool *lost) MUST_USE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * SIGINT, SIGTERM and SIGHUP ask a long job to stop where it is safe to. A second
- * signal ends the process at once, as without us.
+ * SIGINT, SIGTERM and SIGHUP ask a long job to stop where it is safe to. A
+ * second signal ends the process at once, as without us.
  */
 #pragma once
 #include "backend/base/scope.h"

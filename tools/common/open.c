@@ -10,8 +10,8 @@
 #include "backend/base/parse.h"
 #include "backend/base/secret.h"
 
-/* Verified frames and index pages. A command reads a point once: more than what its
- * workers share is not worth the memory. */
+/* Verified frames and index pages. A command reads a point once: more than what
+ * its workers share is not worth the memory. */
 #define CACHE_BYTES (64u << 20)
 /* One command sees one state of a VM. */
 #define REFRESH_MS 60000

@@ -29,9 +29,9 @@ static inline void drop_opened(struct opened *o)
 int check_name_arg(const char *what, const char *name) MUST_USE;
 
 /*
- * The name of a point that the commands and the mount show: its time, and ~ with four
- * hex digits of its id when another point (a neighbour in time: prev or next, which may be
- * NULL) has the same one.
+ * The name of a point that the commands and the mount show: its time, and ~
+ * with four hex digits of its id when another point (a neighbour in time: prev
+ * or next, which may be NULL) has the same one.
  */
 #define POINT_NAME_SIZE (TIME_TEXT_SIZE + 8)
 void point_name(const struct point_row *row, const struct point_row *prev,

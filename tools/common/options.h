@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * One table of a command's options and operands, from which both its parser and its
+ * One table of a command's options and operands, from which both its parser and
+ * its
  * --help are made, so that the two cannot differ.
  *
  *	const struct option_def options[] = {
@@ -22,8 +23,9 @@
 #include "backend/base/err.h"
 
 /*
- * How a command was called is wrong: exit code 2, and a hint at the help. No errno; a
- * function that returns it leaves a sentence that names the option or operand.
+ * How a command was called is wrong: exit code 2, and a hint at the help. No
+ * errno; a function that returns it leaves a sentence that names the option or
+ * operand.
  */
 #define EUSAGE 5000
 #define bad_usage(...) fail(-EUSAGE, __VA_ARGS__)
@@ -79,8 +81,8 @@ struct command {
 	}
 
 /*
- * argv[0] is the command's name. 0; 1 when the help was asked for and printed; -EUSAGE.
- * Also sets the log level as --quiet and --verbose say.
+ * argv[0] is the command's name. 0; 1 when the help was asked for and printed;
+ * -EUSAGE. Also sets the log level as --quiet and --verbose say.
  */
 int command_parse(struct command *c, int argc, char **argv) MUST_USE;
 void command_release(struct command *c);
@@ -97,7 +99,7 @@ const char *command_arg(const struct command *c, size_t i);
 int option_choice(const char *option, const char *value,
 		  const char *const *words) MUST_USE;
 
-/* "NAME=REST" apart at the first '='; the name is copied (to be freed), the rest is
- * borrowed from text. -EUSAGE naming the option. */
+/* "NAME=REST" apart at the first '='; the name is copied (to be freed), the
+ * rest is borrowed from text. -EUSAGE naming the option. */
 int option_pair(const char *option, const char *form, const char *text,
 		char **name, const char **rest) MUST_USE;

@@ -241,7 +241,8 @@ static int add_label(struct job *j, const char *text)
 
 	if (r < 0)
 		return r;
-	/* Only read by the writer, whose struct owns what it holds elsewhere. */
+	/* Only read by the writer, whose struct owns what it holds
+	 * elsewhere. */
 	l->value = (char *)(uintptr_t)value;
 	for (size_t i = 0; i < j->rq.nlabels; i++) {
 		if (strcmp(j->labels[i].key, l->key))

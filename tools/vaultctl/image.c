@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A source that only passes on, so that the file at the bottom can be found again when
- * the footer of a VHD was cut off above it.
+ * A source that only passes on, so that the file at the bottom can be found
+ * again when the footer of a VHD was cut off above it.
  */
 #include "tools/vaultctl/image.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The keys of a vault. Its owner key signs the config, which lists the writer keys, which
- * sign commits; readers pin the owner key. FORMAT.md, sections 3 and 6.2.
+ * The keys of a vault. Its owner key signs the config, which lists the writer
+ * keys, which sign commits; readers pin the owner key. FORMAT.md, sections 3
+ * and 6.2.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -215,7 +216,8 @@ static int report_pin(const struct command *c, const struct vault *v,
 	return print_json(j);
 }
 
-/* Trust on first use, or on the word of whoever gave the wanted key (else NULL). */
+/* Trust on first use, or on the word of whoever gave the wanted key (else
+ * NULL). */
 static int pin(const struct command *c, struct vault *v,
 	       const struct sign_public *wanted)
 {

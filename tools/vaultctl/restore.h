@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The parts of `restore`: restore.c (the command) chooses disks and targets; restore_file.c,
- * restore_device.c and restore_stream.c each know how one kind of target is made so that it
- * never looks complete before it is; restore_copy.c moves the bytes.
+ * The parts of `restore`: restore.c (the command) chooses disks and targets;
+ * restore_file.c, restore_device.c and restore_stream.c each know how one kind
+ * of target is made so that it never looks complete before it is;
+ * restore_copy.c moves the bytes.
  */
 #pragma once
 #include "backend/catalog.h"
@@ -16,8 +17,8 @@ struct restore_disk {
 	struct source *image; /* with its footer, if a VHD is wanted */
 	char *to; /* path of the file or device; "-": standard output */
 	uint64_t data_bytes; /* about so much of it is no hole; 0: not known */
-	/* Names these bytes and no others: equal texts, equal images. "" when nothing
-	 * does, and then nothing can be resumed. One line. */
+	/* Names these bytes and no others: equal texts, equal images. "" when
+	 * nothing does, and then nothing can be resumed. One line. */
 	char identity[512];
 	/* Results. */
 	uint64_t resumed_from;
@@ -34,7 +35,8 @@ struct restore_options {
 
 int restore_to_file(struct restore_disk *d,
 		    const struct restore_options *o) MUST_USE;
-/* When all disks are there: takes away what only a later --resume would ask for. */
+/* When all disks are there: takes away what only a later --resume would ask
+ * for. */
 void restore_file_settle(const char *to);
 int restore_to_device(struct restore_disk *d,
 		      const struct restore_options *o) MUST_USE;
@@ -50,8 +52,8 @@ struct copy {
 	const char *path;  /* of fd, for messages */
 	uint64_t off, end; /* the range, the same in both */
 	bool zero_holes;   /* else they read as zeros already */
-	/* Caller's thread, in order: all before `done` is written, though not durable yet;
-	 * nonzero ends it. May be NULL. */
+	/* Caller's thread, in order: all before `done` is written, though not
+	 * durable yet; nonzero ends it. May be NULL. */
 	int (*reached)(void *ctx, uint64_t done);
 	void *ctx;
 	const struct restore_options *o;
@@ -69,8 +71,8 @@ unsigned restore_workers(void);
 /* --- how far a target is (restore_journal.c) --- */
 
 /*
- * A small text file, replaced whole: the identity of what is restored, and up to where it is
- * durable. path is absolute or relative to dirfd.
+ * A small text file, replaced whole: the identity of what is restored, and up
+ * to where it is durable. path is absolute or relative to dirfd.
  */
 struct journal {
 	int dirfd; /* borrowed */
@@ -84,8 +86,9 @@ void journal_write(const struct journal *j, uint64_t done);
 void journal_remove(const struct journal *j);
 
 /*
- * Makes what has been written durable now and then, and notes it in the journal, from a
- * thread of its own, so that the copying goes on and the end is no one long flush.
+ * Makes what has been written durable now and then, and notes it in the
+ * journal, from a thread of its own, so that the copying goes on and the end is
+ * no one long flush.
  */
 struct flusher;
 int flusher_new(int fd, const char *path, const struct journal *j,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A block device has no name that it could get at the end. Instead its first and last MiB, where
- * partition tables, boot sectors and LUKS headers are, are zeroed and made durable
- * first, and written last, the first one at the very end, after all else is durable: until
- * then nothing takes the device for a disk.
+ * A block device has no name that it could get at the end. Instead its first
+ * and last MiB, where partition tables, boot sectors and LUKS headers are, are
+ * zeroed and made durable first, and written last, the first one at the very
+ * end, after all else is durable: until then nothing takes the device for a
+ * disk.
  *
- * The journal lies in the user's state directory, by the device's number. That the first
- * MiB still is zero proves that nobody has used the device since.
+ * The journal lies in the user's state directory, by the device's number. That
+ * the first MiB still is zero proves that nobody has used the device since.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A file NAME is written as .NAME.vaultfs-partial, and gets its name when it is complete and
- * durable. .NAME.vaultfs-progress says what it is of and how far it is. The partial file is
- * locked while it is written, so that two restores cannot share it.
+ * A file NAME is written as .NAME.vaultfs-partial, and gets its name when it is
+ * complete and durable. .NAME.vaultfs-progress says what it is of and how far
+ * it is. The partial file is locked while it is written, so that two restores
+ * cannot share it.
  *
  *	written -> fsync -> journal says "all of it" -> rename -> fsync of the directory
  *
- * The journal stays until every disk of the command is there: a file that has its name and such
- * a journal was completed by an earlier run.
+ * The journal stays until every disk of the command is there: a file that has
+ * its name and such a journal was completed by an earlier run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -223,7 +224,8 @@ static int copy(struct file_target *t, struct restore_disk *d,
 	return r < 0 ? r : flusher_stop(f);
 }
 
-/* An earlier run has completed it, and was ended before the other disks were. */
+/* An earlier run has completed it, and was ended before the other disks
+ * were. */
 static bool done_before(struct file_target *t, const struct restore_disk *d,
 			const struct restore_options *o)
 {

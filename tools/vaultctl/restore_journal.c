@@ -7,8 +7,9 @@
  *	DONE
  *	end
  *
- * It is replaced by rename after the data it speaks of is durable. It is not itself made
- * durable: an old one costs work twice, and one that is torn has no "end".
+ * It is replaced by rename after the data it speaks of is durable. It is not
+ * itself made durable: an old one costs work twice, and one that is torn has no
+ * "end".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +28,8 @@
 #define JOURNAL_MAX 1024
 #define TEMP_NAME 288
 
-/* Whichever comes first. Small enough that a kill costs little and a flush does not fill the
- * disk's queue, large enough that flushing costs nothing. */
+/* Whichever comes first. Small enough that a kill costs little and a flush does
+ * not fill the disk's queue, large enough that flushing costs nothing. */
 #define FLUSH_BYTES (UINT64_C(512) << 20)
 #define FLUSH_NS (UINT64_C(5) * 1000000000)
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* `--to -`: the image on standard output, read ahead by workers, written in order. */
+/* `--to -`: the image on standard output, read ahead by workers, written in
+ * order. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

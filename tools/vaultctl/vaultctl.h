@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The subcommands of vaultctl, a file each. argv[0] is the subcommand's name. They return 0 (or 1:
- * the help was shown), else a negative errno or -EUSAGE with a sentence, which
- * vaultctl.c prints.
+ * The subcommands of vaultctl, a file each. argv[0] is the subcommand's name.
+ * They return 0 (or 1: the help was shown), else a negative errno or -EUSAGE
+ * with a sentence, which vaultctl.c prints.
  */
 #pragma once
 #include "tools/common/options.h"
