@@ -123,16 +123,16 @@ write big.img $((1 << 20)) 256K 11
 backup "$vm" os=big.img
 
 # Keys come and go.
-export VAULTFS_CONFIG_DIR=$TMPDIR/home/other
+export VAULTFS_CONFIG_DIR=$TMPDIR/other
 key=$(vaultctl key show vault)
 unset VAULTFS_CONFIG_DIR
 vaultctl key add -q vault "$key" --label other
 mine=$(vaultctl key show vault)
 write b.img 0 4K 12
-VAULTFS_CONFIG_DIR=$TMPDIR/home/other backup vm2 b=b.img
+VAULTFS_CONFIG_DIR=$TMPDIR/other backup vm2 b=b.img
 vaultctl key retire -q vault "$mine"
 write b.img 0 4K 13
-export VAULTFS_CONFIG_DIR=$TMPDIR/home/other
+export VAULTFS_CONFIG_DIR=$TMPDIR/other
 backup vm2 b=b.img
 
 # Dropped: the first, the last but one, a base of others.
