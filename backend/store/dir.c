@@ -13,19 +13,21 @@
  * readers need no lock.
  *
  * A put writes an unnamed file (O_TMPFILE, in the folder itself, so that it
- * inherits what the administrator set there) and links it; where a file
- * system has none, a file in tmp/ is renamed with RENAME_NOREPLACE, or linked.
+ * inherits what the administrator set there) and links it; where a file system
+ * has none, a file in tmp/ is renamed with RENAME_NOREPLACE, or linked.
  *
  * Durability: on the file systems that syncfs_honoured() names, nothing is
- * synced before the barrier, which is one syncfs on the root's descriptor; that is older
- * than the first write, so that it reports every error of writing back.
- * Elsewhere each object is synced before it gets its name, and each directory
- * on the way to it after. What failed to sync once can succeed the second time without
- * being on the disk, so such a failure ends all putting for good.
+ * synced before the barrier, which is one syncfs on the root's descriptor; that
+ * is older than the first write, so that it reports every error of writing
+ * back. Elsewhere each object is synced before it gets its name, and each
+ * directory on the way to it after. What failed to sync once can succeed the
+ * second time without being on the disk, so such a failure ends all putting for
+ * good.
  *
- * Modes: folders are 0777 and objects 0444 less the umask, as git does it. The root
- * is what keeps strangers out, and an administrator who opens it to a group
- * gets the whole of it readable; no write bits, since an object never changes.
+ * Modes: folders are 0777 and objects 0444 less the umask, as git does it. The
+ * root is what keeps strangers out, and an administrator who opens it to a
+ * group gets the whole of it readable; no write bits, since an object never
+ * changes.
  */
 #include "backend/store/store.h"
 
@@ -59,7 +61,8 @@
 #define SCAN_MIN 1024
 #define COMPARE_SIZE (128u << 10)
 
-/* A directory kept open for putting into it; it exists, and so do its parents. */
+/* A directory kept open for putting into it; it exists, and so do its
+ * parents. */
 struct folder {
 	char *path;
 	int fd;
@@ -135,7 +138,8 @@ static int sys_fsync(int fd)
 	return 0;
 }
 
-/* Some network file systems have no fsync of a directory: nothing to wait for. */
+/* Some network file systems have no fsync of a directory: nothing to wait
+ * for. */
 static int sys_fsync_folder(int fd)
 {
 	int r = sys_fsync(fd);
@@ -245,7 +249,8 @@ static int break_off(struct dir *d, int code)
 
 static int open_root(const char *path, bool writable)
 {
-	/* syncfs wants a real descriptor, the rest only a place to start from. */
+	/* syncfs wants a real descriptor, the rest only a place to start
+	 * from. */
 	int flags = O_DIRECTORY | O_CLOEXEC | (writable ? O_RDONLY : O_PATH);
 	int fd;
 
@@ -569,9 +574,9 @@ static void folder_forget(struct dir *d, const struct folder *f)
 
 /*
  * Opens path, making what is missing. Another file system mounted on a folder
- * would be left out of the syncfs, so it is refused. Where every put must be durable,
- * each directory on the way is synced even if it was there, since the one who
- * made it may not have come to that. Silent.
+ * would be left out of the syncfs, so it is refused. Where every put must be
+ * durable, each directory on the way is synced even if it was there, since the
+ * one who made it may not have come to that. Silent.
  */
 static int make_folder(struct dir *d, const char *path)
 {
@@ -688,7 +693,8 @@ static int folder_get(struct dir *d, const char *path, size_t len,
 }
 
 /*
- * Putting. The functions below are silent, except that they keep the cause when they break off.
+ * Putting. The functions below are silent, except that they keep the cause when
+ * they break off.
  */
 
 static int sync_or_break(struct dir *d, int r, const char *key)
@@ -785,7 +791,8 @@ static int link_unnamed(int fd, int at, const char *leaf)
 }
 
 /* -EOPNOTSUPP: this file system or system has no such files. */
-/* A hint, so that the medium works before the barrier; what fails is told there. */
+/* A hint, so that the medium works before the barrier; what fails is told
+ * there. */
 static void start_writing(int fd)
 {
 	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
@@ -911,6 +918,8 @@ static int put_named(struct dir *d, const struct folder *f, const char *leaf,
 	r = sys_write(fd, pieces, npieces);
 	if (r == 0 && (d->base.durable_puts || whole))
 		r = sync_or_break(d, sys_fsync(fd), key);
+	else if (r == 0)
+		start_writing(fd);
 	if (r == 0)
 		r = sys_close(fd);
 	else
@@ -1143,7 +1152,8 @@ struct walk {
 	size_t len;
 };
 
-/* One position in one directory: names that start with begin and sort after from. */
+/* One position in one directory: names that start with begin and sort after
+ * from. */
 struct span {
 	const char *begin;
 	const char *from;

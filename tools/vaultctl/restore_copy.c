@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The range is cut into pieces of 1 MiB, or one long hole. Workers read a piece, which verifies
- * it, and write it at its place; this thread hands pieces out and counts what is done in
- * order.
+ * The range is cut into pieces of 1 MiB, or one long hole. Workers read a
+ * piece, which verifies it, and write it at its place; this thread hands pieces
+ * out and counts what is done in order.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,8 +76,8 @@ static int write_zeros(const struct copy *c, uint64_t off, uint64_t len)
 	return r;
 }
 
-/* A device that can forget a range and promise zeros is asked to; one that can write them by
- * itself too. */
+/* A device that can forget a range and promise zeros is asked to; one that can
+ * write them by itself too. */
 static int zero_range(const struct copy *c, uint64_t off, uint64_t len)
 {
 	static const int modes[] = {
@@ -98,6 +98,10 @@ static int put_data(const struct copy *c, struct piece *p, uint64_t off,
 
 	if (r == 0)
 		r = write_at(c->fd, c->path, p->buf, len, off);
+	/* A hint: the medium works while we do, not only at the end. */
+	if (r == 0)
+		(void)sync_file_range(c->fd, (off_t)off, (off_t)len,
+				      SYNC_FILE_RANGE_WRITE);
 	if (r == 0)
 		p->written += len;
 	return r;
