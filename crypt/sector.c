@@ -250,7 +250,8 @@ static void xor_block(uint8_t *p, const uint8_t *q)
  * out comes back as 0x87. Each 64-bit half takes the top bit of the other. */
 static inline block times_x(block t)
 {
-	block carry = __builtin_shuffle(t >> 63, (block){ 1, 0 });
+	block top = t >> 63;
+	block carry = __builtin_shufflevector(top, top, 1, 0);
 
 	return (t + t) ^ (-carry & (block){ 0x87, 1 });
 }

@@ -2,9 +2,10 @@
 /*
  * The records of FORMAT.md as structs, and between them and bytes. Pure: no
  * I/O, no state; any thread. Parsers take foreign bytes: each returns 0,
- * -EPROTO (the bytes break the format), -ENOTSUP (newer version or suite) or
- * -ENOMEM, with a sentence without the object's name, which the caller adds by
- * blame(). The bytes given are borrowed only during the call. Builders append
+ * -EPROTO (the bytes break the format), -EBADMSG (a checksum or id does not
+ * match), -EKEYREJECTED (the signature does not), -ENOTSUP (newer version or
+ * suite) or -ENOMEM, with a sentence without the object's name, which the
+ * caller adds by blame(). The bytes given are borrowed only during the call. Builders append
  * one whole record with its CRC to a buf; what fails there is found by
  * buf_check().
  */

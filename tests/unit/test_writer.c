@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "backend/base/parse.h"
 #include "tests/fakes/store_fault.h"
 #include "tests/fakes/store_memory.h"
 #include "tests/fakes/world.h"
@@ -315,16 +316,17 @@ static void test_cost(void)
 	world_release(&w);
 }
 
+/* Arguments: how many random histories, and the seed they begin after. */
 int main(int argc, char **argv)
 {
-	int seeds = argc > 1 ? atoi(argv[1]) : 6;
+	uint64_t seeds = 6, after = 0;
 
+	CHECK(argc < 2 || !parse_u64(argv[1], &seeds));
+	CHECK(argc < 3 || !parse_u64(argv[2], &after));
 	world_home();
 	test_levels();
 	test_cost();
-	for (int i = 1; i <= seeds; i++)
-		test_random((uint64_t)i +
-				    (argc > 2 ? (uint64_t)atoi(argv[2]) : 0),
-			    25);
+	for (uint64_t i = 1; i <= seeds; i++)
+		test_random(after + i, 25);
 	return 0;
 }
