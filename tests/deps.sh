@@ -38,7 +38,7 @@ declare -A package_of_module=(
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat"
+	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?py-zstandard ?py-cryptography"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"
 	[bench]="python3 ?restic ?borg ?casync"
@@ -47,6 +47,11 @@ declare -A group=(
 have() {
 	case $1 in
 	headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
+	py-*)
+		# Of the system's python3, or of another that comes first.
+		/usr/bin/python3 -c "import ${1#py-}" >/dev/null 2>&1 ||
+			python3 -c "import ${1#py-}" >/dev/null 2>&1
+		;;
 	# Clang's own run time comes in a package apart.
 	libfuzzer)
 		echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
@@ -60,6 +65,7 @@ have() {
 package() {
 	case $1 in
 	headers) echo libc6-dev ;;
+	py-*) echo "python3-${1#py-}" ;;
 	libfuzzer)
 		# Named after a version, which is known once clang is there.
 		if have clang; then
