@@ -302,8 +302,6 @@ static void test_qemu(void)
 		{ "cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,"
 		  "ivgen-hash-alg=sha256",
 		  "aes-cbc-essiv:sha256" },
-		{ "cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain64",
-		  "aes-cbc-plain64" },
 	};
 	DROP(secret) struct secret *key = passphrase();
 	DROP(mem) uint8_t *p = malloc(DATA);
@@ -316,14 +314,20 @@ static void test_qemu(void)
 		DROP(source) struct source *s = NULL;
 		struct volume_info info;
 		char options[256];
-		int r;
+		int r = -1;
 
 		snprintf(options, sizeof(options),
 			 "key-secret=s,iter-time=10,%s", all[i].options);
-		r = run((const char *const[]){
-			"qemu-img", "convert", "-f", "raw", "-O", "luks",
-			"--object", "secret,id=s,data=" PASSPHRASE, "-o",
-			options, "clear", "qemu", NULL });
+		/* It gives up at times, on a busy machine, because it cannot
+		 * tell how fast it is. */
+		for (int k = 0, again = 1; k < 5 && again; k++) {
+			r = run((const char *const[]){
+				"qemu-img", "convert", "-f", "raw", "-O",
+				"luks", "--object",
+				"secret,id=s,data=" PASSPHRASE, "-o", options,
+				"clear", "qemu", NULL });
+			again = r > 0;
+		}
 		if (r < 0) {
 			puts("no qemu-img: its volumes are not read");
 			return;
@@ -546,6 +550,16 @@ static void test_refused1(void)
  * Each byte of the header changed in turn: the right bytes, or no bytes. But for
  * the data's offset, which nothing in LUKS1 proves.
  */
+static bool random_byte(size_t i)
+{
+	size_t at = i < 208 ? i : (i - 208) % 48;
+
+	if (i >= 208)
+		return at >= 8 && at < 40;	    /* salt */
+	return (i >= 112 && i < 164) || i >= 168 || /* digest, salt, UUID */
+	       (i >= 8 && i < 104 && (i - 8) % 32 >= 16); /* ends of names */
+}
+
 static void test_bytes1(void)
 {
 	static const struct recipe recipe = { .version = 1,
@@ -570,7 +584,8 @@ static void test_bytes1(void)
 		uint8_t was = image[i];
 		int r;
 
-		if (i >= 104 && i < 108)
+		/* They take time: of bytes that are all alike, one in four. */
+		if ((i >= 104 && i < 108) || (random_byte(i) && i % 4))
 			continue;
 		/* As much as makes a number of iterations refused. */
 		image[i] ^= i == 164 || (i >= 208 && (i - 208) % 48 == 4)
@@ -589,7 +604,7 @@ static void test_bytes1(void)
 		right++;
 	}
 	/* The UUID, the unused slot. */
-	CHECK(right > 40 && right < 250);
+	CHECK(right > 20 && right < 120);
 	unlink("luks");
 }
 
