@@ -130,7 +130,8 @@ static int errno_for(int r)
 	}
 }
 
-static void log_failure(struct fs *fs, fuse_ino_t ino, const char *text)
+/* A point that was dropped is no trouble of ours. */
+static void log_failure(struct fs *fs, fuse_ino_t ino, int r, const char *text)
 {
 	char path[600];
 	uint64_t held_back;
@@ -138,7 +139,9 @@ static void log_failure(struct fs *fs, fuse_ino_t ino, const char *text)
 	if (!quiet_pass(fs->quiet, ino, text, monotonic_ns(), &held_back))
 		return;
 	tree_path(fs->tree, ino, path, sizeof(path));
-	if (held_back)
+	if (r == -ESTALE)
+		log_info("%s: %s", path, text);
+	else if (held_back)
 		log_error("%s: %s (and %" PRIu64 " other messages held back)",
 			  path, text, held_back);
 	else
@@ -157,7 +160,7 @@ static void reply_failed(fuse_req_t req, fuse_ino_t ino, int r)
 		   r != -ENAMETOOLONG) {
 		snprintf(text, sizeof(text), "%s", err_text(r));
 		count(fs, REQ_failed, 1);
-		log_failure(fs, ino, text);
+		log_failure(fs, ino, r, text);
 	}
 	fuse_reply_err(req, errno_for(r));
 }
@@ -848,22 +851,33 @@ static void hear(enum fuse_log_level level, const char *fmt, va_list ap)
 	}
 }
 
-/* fusermount3 is another program, and says things on standard error. */
+/* fusermount3 is another program: it says things on standard error, and with
+ * auto_unmount lives on with whatever it was given. */
 struct hush {
-	int was; /* standard error */
+	int out, err; /* as they were */
 	int file;
 };
 
 static struct hush hush_begin(void)
 {
-	struct hush h = { .was = -1, .file = -1 };
+	struct hush h = { .out = -1, .err = -1 };
 
-	h.file = memfd_create("stderr", MFD_CLOEXEC);
+	h.file = memfd_create("said", MFD_CLOEXEC);
 	if (h.file < 0)
 		return h;
-	h.was = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	h.out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	h.err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	dup2(h.file, STDOUT_FILENO);
 	dup2(h.file, STDERR_FILENO);
 	return h;
+}
+
+static void restore_fd(int was, int fd)
+{
+	if (was >= 0) {
+		dup2(was, fd);
+		close(was);
+	}
 }
 
 /* The first line of what was said, if anything. */
@@ -873,12 +887,8 @@ static void hush_end(struct hush *h, char *text, size_t size)
 
 	if (h->file < 0)
 		return;
-	if (h->was >= 0) {
-		dup2(h->was, STDERR_FILENO);
-		close(h->was);
-	} else {
-		close(STDERR_FILENO);
-	}
+	restore_fd(h->out, STDOUT_FILENO);
+	restore_fd(h->err, STDERR_FILENO);
 	n = pread(h->file, text, size - 1, 0);
 	if (n > 0) {
 		text[n] = '\0';

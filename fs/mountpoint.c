@@ -62,7 +62,8 @@ int mountpoint_check(const char *path, bool nonempty, char **ret)
 	if (geteuid() != 0 && access(path, W_OK))
 		return fail_errno(
 			errno,
-			"mount point %s: you may not write to it, and so not mount there",
+			"mount point %s: you may not write to it, and so not "
+			"mount there",
 			path);
 	if (!nonempty) {
 		r = is_empty(path);

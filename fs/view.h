@@ -38,8 +38,8 @@
  * Extended attributes, of disks and of point directories:
  *
  *	user.vaultfs.point	id of the point
- *	user.vaultfs.verified	"sha256, seal pinned" or "sha256, seal not pinned":
- *				what stands behind each byte that is read
+ *	user.vaultfs.verified	"sha256, seal pinned" or "sha256, seal not
+ *				pinned": what stands behind each byte
  *	user.vaultfs.root	root hash of the image (disks only)
  */
 #pragma once

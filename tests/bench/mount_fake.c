@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * mount_fake [-s SIZE] [-o OPTIONS] MOUNTPOINT: mounts, in the foreground and with the options
- * of vaultfs, a vault that is in memory:
+ * mount_fake [-s SIZE] [-o OPTIONS] MOUNTPOINT: mounts, in the foreground and
+ * with the options of vaultfs, a vault that is in memory:
  *
- *	fake/memory	one point; disks/os.img is SIZE (256M) of memory as it stands:
- *			what FUSE alone can do, for the benchmark
+ *	fake/memory	one point; disks/os.img is SIZE (256M) of memory as it
+ *			stands: what FUSE alone can do, for the benchmark
  *	fake/many	10,000 points
  *	fake/vm-000 …	500 VMs of 200 points
  */

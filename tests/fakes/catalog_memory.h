@@ -18,8 +18,8 @@ struct catalog_memory_disk {
 	enum disk_state state;
 	const char *sentence; /* NULL when ready */
 	bool no_size;
-	/* What it reads: data (borrowed, size bytes), or the pattern, whose seed
-	 * is mixed with the point's id. */
+	/* What it reads: data (borrowed, size bytes), or the pattern, whose
+	 * seed is mixed with the point's id. */
 	const void *data;
 	struct pattern pattern;
 };
@@ -37,8 +37,8 @@ struct catalog_memory_counts {
 int catalog_memory_new(const char *vault, const char *id,
 		       struct catalog **ret) MUST_USE;
 struct catalog_memory_counts *catalog_memory_counts(struct catalog *c);
-/* What points that are added or made from now on have (copied, but for the texts and
- * data); without it, "os" of 1 MiB and "lun0" of 300 KiB. */
+/* What points that are added or made from now on have (copied, but for the
+ * texts and data); without it, "os" of 1 MiB and "lun0" of 300 KiB. */
 void catalog_memory_set_disks(struct catalog *c,
 			      const struct catalog_memory_disk *disks,
 			      size_t n);

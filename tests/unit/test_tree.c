@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* tree: numbers, counts and handles, over the view of a catalog in memory; and which
- * messages quiet lets pass. */
+/* tree: numbers, counts and handles, over the view of a catalog in memory; and
+ * which messages quiet lets pass. */
 #include "fs/tree.h"
 
 #include <errno.h>

@@ -446,8 +446,8 @@ static void test_second_across_pages(void)
 	catalog_close(c);
 }
 
-/* Ten thousand points are asked for in pages, and not one of them alone; cookies
- * stay good while points come and go. */
+/* Ten thousand points are asked for in pages, and not one of them alone;
+ * cookies stay good while points come and go. */
 static void test_many_points(void)
 {
 	struct catalog *c = new_catalog("v", "1");
