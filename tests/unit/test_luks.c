@@ -292,13 +292,12 @@ static int run(const char *const argv[])
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* One will do: each takes two seconds to find out how fast it is. */
 static void test_qemu(void)
 {
 	static const struct {
 		const char *options, *cipher;
 	} all[] = {
-		{ "cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64",
-		  "aes-xts-plain64" },
 		{ "cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,"
 		  "ivgen-hash-alg=sha256",
 		  "aes-cbc-essiv:sha256" },
@@ -791,8 +790,24 @@ static void test_threads(void)
 	unlink("luks");
 }
 
+/* libcryptsetup waits for the disk after each write: in memory that is nothing. */
+static char directory[] = "/dev/shm/vaultfs-luks.XXXXXX";
+
+static void clean(void)
+{
+	static const char *const names[] = { "luks", "data", "clear", "qemu" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unlink(names[i]);
+	rmdir(directory);
+}
+
 int main(void)
 {
+	if (mkdtemp(directory)) {
+		CHECK(chdir(directory) == 0);
+		atexit(clean);
+	}
 	crypt_set_log_callback(NULL, quiet, NULL);
 	test_recipes();
 	test_qemu();
