@@ -21,12 +21,18 @@ mount_vault vault mnt
 disks=mnt/v/vm/latest/disks
 cat $disks/os.img >/dev/null
 assert_eq "$(count read_bytes)" $((20 << 20)) "read once"
-before=$(count read)
-for bs in 4096 1M 777; do
-	dd if=$disks/os.img of=/dev/null bs=$bs status=none
-	assert_same $disks/os.img a.img
+# Somebody else on this machine may make the kernel drop what it keeps.
+for try in {1..5}; do
+	before=$(count read)
+	for bs in 4096 1M 777; do
+		dd if=$disks/os.img of=/dev/null bs=$bs status=none
+		assert_same $disks/os.img a.img
+	done
+	after=$(count read)
+	((after == before)) && break
+	echo "try $try: $((after - before)) requests"
 done
-assert_eq "$(count read)" "$before" "read again"
+assert_eq "$after" "$before" "read again"
 # Nor is the directory asked again, once it is known.
 ls -l $disks >/dev/null
 before=$(count readdir readdirplus getattr)
