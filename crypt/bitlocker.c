@@ -205,15 +205,21 @@ static int find_structure(struct rd r, uint16_t type, struct structure *out)
 	return n < 0 ? n : -ENOENT;
 }
 
-/* As in Ethernet and zip. */
+/* As in Ethernet and zip; four bits at a time. */
 static uint32_t crc32(const uint8_t *p, size_t n)
 {
+	static const uint32_t table[16] = {
+		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
+		0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+	};
 	uint32_t crc = UINT32_MAX;
 
 	while (n--) {
 		crc ^= *p++;
-		for (int i = 0; i < 8; i++)
-			crc = crc >> 1 ^ (0xedb88320u & -(crc & 1));
+		crc = table[crc & 15] ^ crc >> 4;
+		crc = table[crc & 15] ^ crc >> 4;
 	}
 	return ~crc;
 }
