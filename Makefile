@@ -292,3 +292,4 @@ help:
 	@echo
 	@echo 'SAN=address,undefined or SAN=thread builds (and checks) with sanitizers,'
 	@echo 'WERROR=1 makes warnings errors, V=1 shows commands, O=DIR builds elsewhere.'
+	@echo 'CHECK_FULL=1 in the environment makes some tests walk farther.'
