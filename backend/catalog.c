@@ -115,7 +115,7 @@ int catalog_vms(struct catalog *c, const char *vault, const char *after,
 int catalog_points(struct catalog *c, const char *vault, const char *vm,
 		   int64_t from_ns, size_t max, struct point_page *out)
 {
-	*out = (struct point_page){ 0 };
+	*out = (struct point_page){ .next_ns = INT64_MIN };
 	return c->ops->points(c, vault, vm, from_ns, max, out);
 }
 

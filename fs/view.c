@@ -452,7 +452,10 @@ static int run_next_page(struct run *run, struct place *p)
 	if (last < run->next_ns)
 		return fail(-EPROTO, "VM %s: points out of order", p->vm);
 	run->ended = !page.more || last == INT64_MAX;
-	run->next_ns = run->ended ? last : last + 1;
+	if (run->ended)
+		run->next_ns = last;
+	else
+		run->next_ns = page.next_ns > last ? page.next_ns : last + 1;
 	return 0;
 }
 
@@ -471,6 +474,9 @@ static int run_second(struct run *run, struct place *p, size_t *n)
 				    "VM %s: more than %d points of one second",
 				    p->vm, GROUP_MAX);
 		if (i < run->count || run->ended)
+			break;
+		/* The page may know that the next one is of a later second. */
+		if (i && !same_second(run->next_ns, run->rows[0].time_ns))
 			break;
 		r = run_next_page(run, p);
 		if (r)

@@ -12,6 +12,7 @@
 
 #include "backend/base/parse.h"
 #include "backend/vault/vault.h"
+#include "fs/view.h"
 #include "tests/fakes/store_fault.h"
 #include "tests/fakes/store_synth.h"
 #include "tests/unit/check.h"
@@ -222,6 +223,60 @@ static void test_open(void)
 	open_one(last / VF_INDEX_ROWS * VF_INDEX_ROWS, 0);
 }
 
+/* The same through the tree of the mount, name by name, as the kernel asks. */
+static void view_one(long which, uint64_t off)
+{
+	struct view_options vo = { .fresh_ms = 5000 };
+	struct opened v;
+	struct folder *at;
+	struct source *src;
+	struct entry_attr attr;
+	char point[TIME_TEXT_SIZE], what[80];
+	const char *path[] = { SYNTH_VAULT, "vm-00000", point, "disks" };
+
+	time_name(large.first_ns + which * large.step_ns, point);
+	open_vault(&large, &v);
+	CHECK_OK(view_open(&v.catalog, 1, &vo, &at));
+	for (size_t i = 0; i < ARRAY_SIZE(path); i++) {
+		struct folder *in;
+
+		CHECK_OK(folder_lookup(at, path[i], &attr));
+		CHECK_OK(folder_open_dir(at, path[i], &in));
+		folder_close(at);
+		at = in;
+	}
+	CHECK_OK(folder_lookup(at, SYNTH_DISK ".img", &attr));
+	CHECK_U64(attr.size, large.disk_size);
+	CHECK_OK(folder_open(at, SYNTH_DISK ".img", &src));
+	snprintf(what, sizeof(what), "open %s in the mount", point);
+	within(&v.trace, what, OPEN_REQUESTS, OPEN_BYTES);
+	reset(&v.trace);
+	read_4k(&large, src, off);
+	within(&v.trace, "first 4 KiB in the mount", FIRST_REQUESTS,
+	       FIRST_BYTES);
+	source_close(src);
+	folder_close(at);
+	close_vault(&v);
+}
+
+static void test_view(void)
+{
+	long last = large.points - 1;
+
+	view_one(last, 0);
+	view_one(0, 0);
+	view_one(last / 2, large.disk_size / 2);
+	view_one(VF_INDEX_ROWS - 1, 0);
+	view_one(VF_INDEX_ROWS, 0);
+}
+
+static int count_one(void *ctx, const char *name, const struct entry_attr *attr,
+		     uint64_t cookie)
+{
+	++*(uint64_t *)ctx;
+	return 0;
+}
+
 /* The same numbers on every machine. */
 static uint64_t next_random(uint64_t *x)
 {
@@ -325,6 +380,8 @@ static void test_list(void)
 	struct opened v;
 	uint64_t pages, listed = 0, count, version;
 	int64_t from = INT64_MIN;
+	struct view_options vo = { .fresh_ms = 5000 };
+	struct folder *root, *vault, *vm;
 
 	o.points = 10000;
 	o.step_ns = DAY_NS / 24;
@@ -349,6 +406,21 @@ static void test_list(void)
 	}
 	CHECK_U64(listed, o.points);
 	within(&v.trace, "list 10,000 points", pages, pages * 21 * KIB);
+	close_vault(&v);
+
+	/* And as `ls` does. */
+	open_vault(&o, &v);
+	CHECK_OK(view_open(&v.catalog, 1, &vo, &root));
+	CHECK_OK(folder_open_dir(root, SYNTH_VAULT, &vault));
+	CHECK_OK(folder_open_dir(vault, "vm-00000", &vm));
+	listed = 0;
+	CHECK_OK(folder_list(vm, 0, count_one, &listed));
+	CHECK(listed >= o.points);
+	within(&v.trace, "open, and list 10,000 points in the mount",
+	       OPEN_REQUESTS + pages, (pages + 2) * 21 * KIB);
+	folder_close(vm);
+	folder_close(vault);
+	folder_close(root);
 	close_vault(&v);
 }
 
@@ -382,6 +454,7 @@ int main(void)
 	setenv("VAULTFS_STATE_DIR", dir, 1);
 	test_random();
 	test_open();
+	test_view();
 	test_sequential();
 	test_list();
 	test_many();
