@@ -225,23 +225,48 @@ static int read_copy(struct source *s, uint64_t off, const char *magic,
 
 /*
  * A second copy without a first one may be what is left of an earlier volume,
- * under something else. It counts where the first is zeros, or still shows that it
- * was of the same volume.
+ * under something else. It counts where the first one's place holds nothing else:
+ * a header that is damaged, also in its magic, or zeros.
  */
-static bool belongs(const uint8_t head[static SECTOR], const uint8_t *second)
+static int nothing_else(struct source *s, uint64_t size, bool *ret)
 {
-	static const uint8_t none[UUID_SIZE];
+	DROP(mem) uint8_t *h = malloc(size);
+	int r;
 
-	if (is_zero(head, SECTOR))
-		return true;
-	return memcmp(head + AT_UUID, second + AT_UUID, UUID_SIZE) == 0 &&
-	       memcmp(second + AT_UUID, none, UUID_SIZE) != 0;
+	if (!h)
+		return fail(-ENOMEM, "out of memory");
+	r = source_read(s, h, size, 0);
+	if (r < 0)
+		return r;
+	*ret = memcmp(h, MAGIC, MAGIC_SIZE) == 0 || is_zero(h, size);
+	if (*ret)
+		return 0;
+	memcpy(h, MAGIC, MAGIC_SIZE);
+	return checksum_matches(h, size, ret);
+}
+
+/* The same, of the first bytes only: most volumes are looked at no further. */
+static int worth_a_search(struct source *s, const uint8_t head[static SECTOR],
+			  bool *ret)
+{
+	uint8_t start[LUKS2_BINARY];
+	int r = 0;
+
+	*ret = memcmp(head, MAGIC, MAGIC_SIZE) == 0 ||
+	       (head[AT_UUID + 8] == '-' && head[AT_UUID + 13] == '-');
+	if (!*ret && is_zero(head, SECTOR) && source_size(s) >= LUKS2_MIN) {
+		r = source_read(s, start, sizeof(start), 0);
+		*ret = r == 0 && is_zero(start, sizeof(start));
+	}
+	return r;
 }
 
 static int read_second(struct source *s, const uint8_t head[static SECTOR],
 		       const uint8_t *first, uint8_t **ret)
 {
-	int r = 0;
+	DROP(mem) uint8_t *found = NULL;
+	bool good;
+	int r;
 
 	*ret = NULL;
 	if (first) {
@@ -249,14 +274,19 @@ static int read_second(struct source *s, const uint8_t head[static SECTOR],
 
 		return read_copy(s, size, MAGIC_2, size, ret);
 	}
-	for (uint64_t n = LUKS2_MIN; n <= LUKS2_MAX && r == 0 && !*ret; n *= 2)
-		r = read_copy(s, n, MAGIC_2, n, ret);
-	if (*ret && !belongs(head, *ret) &&
-	    memcmp(head, MAGIC, MAGIC_SIZE) != 0) {
-		free(*ret);
-		*ret = NULL;
+	r = worth_a_search(s, head, &good);
+	if (r < 0 || !good)
+		return r;
+	for (uint64_t n = LUKS2_MIN; n <= LUKS2_MAX && !found; n *= 2) {
+		r = read_copy(s, n, MAGIC_2, n, &found);
+		if (r == 0 && found)
+			r = nothing_else(s, n, &good);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	if (found && good)
+		*ret = take(found);
+	return 0;
 }
 
 /* --- LUKS2: the JSON --- */

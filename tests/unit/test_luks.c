@@ -646,7 +646,7 @@ static void test_bytes2(void)
 		CHECK(info.state == good.state);
 		CHECK_STR(info.uuid, good.uuid);
 		CHECK_U64(info.data_offset, good.data_offset);
-		if (i % 128 == 8)
+		if (i == 3 || i % 128 == 8)
 			CHECK_OK(open_image(image, size));
 		image[HEADER + i] ^= 0x10;
 		probe_image(image, 2 * HEADER, &info);
@@ -661,7 +661,15 @@ static void test_bytes2(void)
 	/* Lost altogether. */
 	memset(image, 0, HEADER);
 	CHECK_OK(open_image(image, size));
-	/* Overwritten with something else: what is behind it is history. */
+	/* Overwritten with something else, wherever: what is behind it is
+	 * history. */
+	image[HEADER - 1] = 1;
+	probe_image(image, size, &info);
+	CHECK(info.type == VOLUME_CLEAR);
+	image[HEADER - 1] = 0;
+	image[1080] = 0x53;
+	probe_image(image, size, &info);
+	CHECK(info.type == VOLUME_CLEAR);
 	memset(image, 'x', 4096);
 	probe_image(image, size, &info);
 	CHECK(info.type == VOLUME_CLEAR);
