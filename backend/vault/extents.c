@@ -62,6 +62,7 @@ int extents_normalise(struct extents *e, uint64_t size)
 struct reading {
 	struct extents e;
 	size_t cap;
+	bool none; /* the text says that there are none */
 };
 
 static void drop_reading(struct reading *x)
@@ -126,6 +127,10 @@ static int parse_line(char *line, struct reading *x)
 	if (!*off_text)
 		return 0;
 	len_text = next_word(&line);
+	if (strcmp(off_text, "none") == 0 && !*len_text && !x->none) {
+		x->none = true;
+		return 0;
+	}
 	if (!*len_text || *next_word(&line))
 		return fail(-EINVAL, "a line is \"OFFSET LENGTH\"");
 	r = parse_size(off_text, &off);
@@ -161,6 +166,14 @@ static int parse_text(const char *text, size_t len, struct reading *x)
 			return blame(r, "line %" PRIu64, number);
 		text = nl ? nl + 1 : end;
 	}
+	if (x->none && x->e.n)
+		return fail(-EINVAL, "'none' stands beside extents");
+	/* What a program leaves that died before its first line would
+	 * otherwise make a point that equals its base. */
+	if (!x->none && !x->e.n)
+		return fail(
+			-EINVAL,
+			"no extents in it; write 'none' if nothing changed");
 	return 0;
 }
 

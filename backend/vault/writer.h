@@ -25,7 +25,9 @@ int extents_normalise(struct extents *e, uint64_t size) MUST_USE;
  * entry.
  *
  * Text: lines "OFFSET LENGTH" in bytes, or as parse_size() reads them ("64K");
- * '#' and what follows it, and empty lines, are ignored.
+ * '#' and what follows it, and empty lines, are ignored. When nothing changed
+ * it is the one word "none": a text without a word is -EINVAL, since it is what
+ * a program leaves that died before it wrote any.
  *
  * JSON (the first character is '['): an array of objects with "start" (or
  * "offset") and "length", as `qemu-img map --output=json` and `nbdinfo --json
@@ -34,7 +36,7 @@ int extents_normalise(struct extents *e, uint64_t size) MUST_USE;
  * have), or "type": 0 (clean; where there is a "type", a "description" must be
  * "clean" or "dirty", so that a map of data and holes is not mistaken for one
  * of changes). "dirty" alone counts where it is given. "data" and "zero" say
- * nothing about change and are ignored.
+ * nothing about change and are ignored. [] is an empty list.
  */
 int extents_parse(const char *text, size_t len, struct extents *out) MUST_USE;
 

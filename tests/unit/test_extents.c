@@ -27,8 +27,14 @@ static void refused(const char *text, const char *words)
 
 static void test_text(void)
 {
-	gives("", 0, NULL);
-	gives("# nothing\n\n  \t\r\n", 0, NULL);
+	/* What a program that died leaves is no list of nothing. */
+	refused("", "no extents in it; write 'none'");
+	refused("# nothing\n\n  \t\r\n", "no extents in it; write 'none'");
+	gives("none", 0, NULL);
+	gives("# nothing\n\n none\t# at all\r\n", 0, NULL);
+	refused("none\n0 1\n", "'none' stands beside extents");
+	refused("none\nnone\n", "line 2");
+	refused("none 1\n", "line 1");
 	gives("0 4096", 1, (uint64_t[]){ 0, 4096 });
 	gives("64K\t1M # two\r\n 2GiB 1\n", 2,
 	      (uint64_t[]){ 65536, 1 << 20, 2147483648, 1 });

@@ -48,6 +48,7 @@ bad() {
 	assert_contains "$ERR" "$2"
 }
 bad nowhere nowhere
+bad /dev/null "write 'none'"
 printf '0 4096\n12\n' >x
 bad x "line 2"
 printf '0 99M\n' >x
