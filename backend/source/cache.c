@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/base/hash.h"
 
 #define SHARDS_MAX 16
 #define SHARD_MIN_BYTES ((size_t)16 << 20)
@@ -454,6 +455,19 @@ void cache_stats(struct cache *c, struct cache_stats *out)
 		out->count += sh->held;
 		pthread_mutex_unlock(&sh->lock);
 	}
+}
+
+void cache_key(const char *kind, const void *id, size_t n,
+	       uint8_t key[static CACHE_KEY_SIZE])
+{
+	struct digest d;
+	struct sha256 h;
+
+	sha256_init(&h);
+	sha256_add(&h, kind, strlen(kind) + 1);
+	sha256_add(&h, id, n);
+	sha256_final(&h, &d);
+	memcpy(key, d.b, CACHE_KEY_SIZE);
 }
 
 int cache_new(size_t max_bytes, struct cache **ret)

@@ -13,7 +13,9 @@
  * handed out but not retained. max_bytes 0 retains nothing, and is still
  * single-flight.
  *
- * A key must always stand for the same content: the first blob stays.
+ * A key must always stand for the same content: the first blob stays. Kinds of
+ * data that share a cache take their keys from cache_key(): else bytes that a
+ * guest chose could have the key of what is no such bytes at all.
  */
 #pragma once
 #include "backend/base/scope.h"
@@ -56,6 +58,11 @@ struct cache_stats {
 	uint64_t bytes; /* held now; never more than max_bytes */
 	uint64_t count; /* blobs held now */
 };
+
+/* SHA-256 over the kind (a word; its NUL parts it from the rest) and what names
+ * the blob among its kind. */
+void cache_key(const char *kind, const void *id, size_t n,
+	       uint8_t key[static CACHE_KEY_SIZE]);
 
 int cache_new(size_t max_bytes, struct cache **ret) MUST_USE;
 /* When no thread uses it any more. References stay good. */

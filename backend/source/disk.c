@@ -63,8 +63,11 @@ static int read_part(struct disk_source *d, uint64_t frame,
 {
 	DROP(cache_blob) struct cache_blob *b = NULL;
 	struct frame_fill f = { .d = d, .frame = frame, .e = e };
-	int r = cache_get(vault_cache(d->v), e->id.b, fill_frame, &f, &b);
+	uint8_t key[CACHE_KEY_SIZE];
+	int r;
 
+	cache_key("frame", e->id.b, sizeof(e->id.b), key);
+	r = cache_get(vault_cache(d->v), key, fill_frame, &f, &b);
 	if (r)
 		return r;
 	if (b->size < skip + len)

@@ -40,7 +40,7 @@ static int root_dir(const struct place_of *w, char *out, size_t size)
 				       &got) ||
 			    !got)
 				return fail(
-					-ENOENT,
+					-ENXIO,
 					"no home directory is known; set %s",
 					w->own);
 			home = pw.pw_dir;
@@ -217,6 +217,13 @@ static int read_seen(const char *path, uint64_t *n, struct digest *digest)
 	}
 	if (r)
 		return r;
+	/* Not synced, so a power failure may leave it empty: nothing is known then,
+	 * and the day of a power failure is no day to refuse a restore. */
+	if (!*text) {
+		*n = 0;
+		memset(digest, 0, sizeof(*digest));
+		return 0;
+	}
 	space = strchr(text, ' ');
 	if (space)
 		*space++ = '\0';

@@ -82,16 +82,18 @@ static int get_moves(struct vault *v, struct vm_head *h, uint64_t seq,
 		     struct cache_blob **ret)
 {
 	struct moves_fill f = { .v = v, .h = h, .seq = seq };
-	struct buf b = BUF_INIT(1024);
-	struct digest key;
+	DROP(buf) struct buf b = BUF_INIT(1024);
+	uint8_t key[CACHE_KEY_SIZE];
+	int r;
 
-	buf_add(&b, "moves", 5);
 	buf_add(&b, vault_id(v)->b, sizeof(vault_id(v)->b));
 	buf_u64(&b, seq);
 	buf_str(&b, h->vm_key);
-	sha256(b.data, b.len, &key);
-	buf_release(&b);
-	return cache_get(vault_cache(v), key.b, fill_moves, &f, ret);
+	r = buf_check(&b, "a key");
+	if (r)
+		return r;
+	cache_key("moves", b.data, b.len, key);
+	return cache_get(vault_cache(v), key, fill_moves, &f, ret);
 }
 
 static bool apply(const struct moves *m, const char *disk, struct place *p)

@@ -52,10 +52,6 @@ static int fill_index(void *ctx, struct cache_value *out)
 			"%s: page of the point index does not match its digest",
 			key);
 	r = vf_index_parse(bytes, p->length, rows->rows, &rows->n);
-	if (!r && (rows->n != p->rows || rows->rows[0].time_ns != p->first_ns ||
-		   rows->rows[rows->n - 1].time_ns != p->last_ns))
-		r = fail(-EPROTO,
-			 "page of the point index is not as its table says");
 	if (r)
 		return blame(r, "%s", key);
 	out->size = sizeof(*rows);
@@ -69,6 +65,7 @@ int vault_index_page(struct vault *v, struct vm_head *h, size_t i,
 	DROP(cache_blob) struct cache_blob *blob = NULL;
 	struct index_fill f = { .v = v, .h = h };
 	const struct index_rows *got;
+	uint8_t key[CACHE_KEY_SIZE];
 	int r;
 
 	if (i >= h->c.npages)
@@ -76,10 +73,19 @@ int vault_index_page(struct vault *v, struct vm_head *h, size_t i,
 			    h->c.npages);
 	f.ref = &h->c.pages[i];
 	/* The digest of its bytes names it. */
-	r = cache_get(vault_cache(v), f.ref->digest.b, fill_index, &f, &blob);
+	cache_key("index", f.ref->digest.b, sizeof(f.ref->digest.b), key);
+	r = cache_get(vault_cache(v), key, fill_index, &f, &blob);
 	if (r)
 		return r;
 	got = blob->data;
+	/* Not in fill_index(): the same page may stand in more than one table. */
+	if (got->n != f.ref->rows || got->rows[0].time_ns != f.ref->first_ns ||
+	    got->rows[got->n - 1].time_ns != f.ref->last_ns)
+		return fail(
+			-EPROTO,
+			"%s: a page of the point index is not as the table of commit %" PRIu64
+			" says",
+			h->vm, h->c.seq);
 	memcpy(rows, got->rows, got->n * sizeof(*rows));
 	*n = got->n;
 	return 0;

@@ -240,6 +240,11 @@ static int fill_node(void *ctx, struct cache_value *out)
 	return 0;
 }
 
+static const struct vf_node *node_of(const struct cache_blob *b)
+{
+	return b->data;
+}
+
 static int get_node(struct node_fill *f, struct cache_blob **ret)
 {
 	const struct place *p = &f->e->place;
@@ -248,7 +253,9 @@ static int get_node(struct node_fill *f, struct cache_blob **ret)
 		uint64_t seq, nonce, number;
 		uint32_t object, offset, length, what;
 	} key;
-	struct digest k;
+	DROP(cache_blob) struct cache_blob *b = NULL;
+	uint8_t k[CACHE_KEY_SIZE];
+	int r;
 
 	if (digest_is_zero(&f->e->id)) {
 		*ret = NULL;
@@ -264,13 +271,16 @@ static int get_node(struct node_fill *f, struct cache_blob **ret)
 	key.length = p->length;
 	key.what = (uint32_t)p->flags << 16 | (uint32_t)f->table << 8 |
 		   f->level;
-	sha256(&key, sizeof(key), &k);
-	return cache_get(vault_cache(f->t->v), k.b, fill_node, f, ret);
-}
-
-static const struct vf_node *node_of(const struct cache_blob *b)
-{
-	return b->data;
+	cache_key("node", &key, sizeof(key), k);
+	r = cache_get(vault_cache(f->t->v), k, fill_node, f, &b);
+	if (r)
+		return r;
+	/* A hostile tree may name one page where another size is due. */
+	if (node_of(b)->count != f->count)
+		return fail(-EPROTO, "disk %s: a page of another size",
+			    f->t->d->name);
+	*ret = take(b);
+	return 0;
 }
 
 /* Another reference to what the tree holds for its whole life. */

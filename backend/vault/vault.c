@@ -18,6 +18,8 @@
 #include "backend/vault/keys.h"
 
 #define SLOTS_MAX 1024
+#define SLOTS_BYTES (64u << 20)
+#define CONFIG_AGE_NS (10 * UINT64_C(1000000000))
 #define HEADER_KEY "vault.hdr"
 
 struct slot {
@@ -42,8 +44,10 @@ struct vault {
 	pthread_mutex_t lock;
 	pthread_cond_t slot_free;
 	struct vault_config *config;
+	uint64_t config_read_ns; /* monotonic, when its reading began */
 	struct slot *slots;
 	size_t nslots;
+	uint64_t slot_bytes; /* of the heads in them */
 	bool state_warned;
 };
 
@@ -203,6 +207,7 @@ int vault_reload_config(struct vault *v)
 {
 	DROP(vault_config) struct vault_config *c = NULL;
 	struct vault_config *old;
+	uint64_t began = monotonic_ns();
 	int r = newest_config(v, &c);
 
 	if (!r)
@@ -215,6 +220,7 @@ int vault_reload_config(struct vault *v)
 		old = take(c); /* a faster thread had a newer one */
 	else
 		v->config = take(c);
+	v->config_read_ns = max_u64(v->config_read_ns, began);
 	pthread_mutex_unlock(&v->lock);
 	vault_config_unref(old);
 	return 0;
@@ -484,6 +490,50 @@ int vault_commit(struct vault *v, const char *vm_key, uint64_t seq,
 	return 0;
 }
 
+/*
+ * From the head back to the commit that was seen, by their hashes: a fork from
+ * before it would pass for news. Costs what happened since, once.
+ */
+static int check_chain(struct vault *v, const struct vm_head *h, uint64_t seen,
+		       const struct digest *digest)
+{
+	struct digest want = h->c.prev;
+
+	for (uint64_t seq = h->c.seq - 1; seq > seen; seq--) {
+		DROP(buf) struct buf b = BUF_INIT(VF_COMMIT_MAX);
+		struct vf_commit c;
+		struct digest got;
+		char key[VF_KEY_SIZE];
+		size_t len;
+		int r;
+
+		vf_key_commit(key, h->vm_key, seq);
+		r = store_get(v->store, key, VF_COMMIT_MAX, &b);
+		if (r)
+			return blame(r, "commit %s", key);
+		sha256(b.data, b.len, &got);
+		if (!digest_equal(&got, &want))
+			return fail(
+				-EKEYREJECTED,
+				"commit %s is not the one that the next refers to: the vault was tampered with",
+				key);
+		len = b.len;
+		b.len = b.cap = 0;
+		r = vf_commit_parse(take(b.data), len, &c);
+		if (r)
+			return blame(r, "commit %s", key);
+		want = c.prev;
+		vf_commit_release(&c);
+	}
+	if (!digest_equal(&want, digest))
+		return fail(
+			-EKEYREJECTED,
+			"VM %s: commit %" PRIu64
+			" is not the one that was seen before: the vault was tampered with",
+			h->vm, seen);
+	return 0;
+}
+
 /* The head must not be older than what was seen, nor another. */
 static int check_head_seen(struct vault *v, struct vm_head *h)
 {
@@ -505,6 +555,11 @@ static int check_head_seen(struct vault *v, struct vm_head *h)
 			"VM %s: commit %" PRIu64
 			" is not the one that was seen before: the vault was tampered with",
 			h->vm, seq);
+	if (seq && h->c.seq > seq + 1) {
+		r = check_chain(v, h, seq, &seen);
+		if (r)
+			return r;
+	}
 	if (h->c.seq > seq) {
 		r = keys_see_head(&v->id, h->vm_key, h->c.seq, &h->c.digest);
 		if (r)
@@ -538,6 +593,22 @@ static int listed_head(struct vault *v, const char *vm, const char *vm_key,
 	return fail(-ENOENT, "vault %s has no VM '%s'", v->name, vm);
 }
 
+/* A key may have been retired since the config was read: what is new is not
+ * believed on an old one. */
+static int check_retired(struct vault *v, const struct vf_commit *c)
+{
+	uint64_t read_ns;
+	int r;
+
+	pthread_mutex_lock(&v->lock);
+	read_ns = v->config_read_ns;
+	pthread_mutex_unlock(&v->lock);
+	if (monotonic_ns() - read_ns < CONFIG_AGE_NS)
+		return 0;
+	r = vault_reload_config(v);
+	return r ? r : check_seal(v, c);
+}
+
 /*
  * From a head that was one (or none) to the one that is: seq+1 is asked for
  * until it is not there. Each step is held together by the hash chain.
@@ -567,6 +638,9 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 		r = vault_commit(v, vm_key, next, &n->c);
 		if (r)
 			break;
+		r = check_retired(v, &n->c);
+		if (r)
+			return blame(r, "VM %s: commit %" PRIu64, vm, next);
 		if (h && (!digest_equal(&n->c.prev, &h->c.digest) ||
 			  n->c.config_n < h->c.config_n))
 			return fail(
@@ -612,10 +686,15 @@ static struct slot *slot_of(struct vault *v, const char *vm)
 	return s;
 }
 
+static uint64_t slot_size(const struct slot *s)
+{
+	return s->head ? s->head->c.length : 0;
+}
+
 /* With the lock: frees the least recently used slots that nobody holds. */
 static void trim_slots(struct vault *v)
 {
-	while (v->nslots > SLOTS_MAX) {
+	while (v->nslots > SLOTS_MAX || v->slot_bytes > SLOTS_BYTES) {
 		struct slot **last = NULL;
 
 		for (struct slot **p = &v->slots; *p; p = &(*p)->next)
@@ -627,6 +706,7 @@ static void trim_slots(struct vault *v)
 			struct slot *s = *last;
 
 			*last = s->next;
+			v->slot_bytes -= slot_size(s);
 			vm_head_unref(s->head);
 			free(s);
 			v->nslots--;
@@ -675,9 +755,11 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 	s->busy = false;
 	s->users--;
 	if (!r) {
+		v->slot_bytes -= slot_size(s);
 		vm_head_unref(s->head);
 		s->head = head_ref(h);
 		s->checked_ns = asked;
+		v->slot_bytes += slot_size(s);
 	}
 	trim_slots(v);
 	pthread_cond_broadcast(&v->slot_free);
