@@ -57,6 +57,9 @@ static int check_request(const struct backup_request *rq)
 	if (rq->consistency < CONSISTENCY_CRASH ||
 	    rq->consistency > CONSISTENCY_APPLICATION)
 		return fail(-EINVAL, "no such consistency");
+	/* A mount does not list such points. */
+	if (rq->time_ns < 0)
+		return fail(-EINVAL, "a point's time is not before 1970");
 	if (!(rq->check_percent >= 0 && rq->check_percent <= 100))
 		return fail(-EINVAL, "the share to check is 0 to 100 percent");
 	if (rq->chunk_log2 && (rq->chunk_log2 < VF_CHUNK_LOG2_MIN ||

@@ -374,6 +374,9 @@ static void test_requests(void)
 	c.rq.consistency = CONSISTENCY_UNKNOWN;
 	CHECK_FAILS(-EINVAL, run(&c));
 	call_init(&c, &w, src);
+	c.rq.time_ns = -1;
+	CHECK_SAYS(-EINVAL, "not before 1970", run(&c));
+	call_init(&c, &w, src);
 	c.d[0].changed = &some;
 	CHECK_SAYS(-EINVAL, "name the base", run(&c));
 	c.rq.base = &no;
