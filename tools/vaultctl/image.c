@@ -6,8 +6,10 @@
 #include "tools/vaultctl/image.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/base/parse.h"
 
 struct image {
 	struct source base;
@@ -43,6 +45,43 @@ static void image_close(struct source *s)
 	free(i);
 }
 
+/* --- containers of disks that are not read --- */
+
+static const struct container {
+	const char *name;
+	uint64_t off;
+	const char *magic;
+	size_t len;
+} containers[] = {
+	{ "qcow2", 0, "QFI\xfb", 4 },
+	{ "VHDX", 0, "vhdxfile", 8 },
+	{ "VMDK", 0, "KDMV", 4 },
+	{ "VMDK", 0, "# Disk DescriptorFile", 21 },
+	{ "VDI", 64, "\x7f\x10\xda\xbe", 4 },
+};
+
+/* Its bytes are not those of the disk, and backed up they would look as if. */
+static int refuse_container(struct source *file, const char *path)
+{
+	char start[128] = { 0 };
+	int r = source_read(file, start,
+			    min_u64(sizeof(start), source_size(file)), 0);
+
+	if (r < 0)
+		return blame(r, "%s", path);
+	for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
+		const struct container *c = &containers[i];
+
+		if (memcmp(start + c->off, c->magic, c->len) != 0)
+			continue;
+		return fail(
+			-EINVAL,
+			"%s: it is a %s image; only raw and fixed VHD are read: convert it (qemu-img convert -O raw), or say --image-format raw to keep the container itself",
+			path, c->name);
+	}
+	return 0;
+}
+
 int image_open(const char *path, enum vhd_force format, struct source **ret,
 	       bool *is_vhd)
 {
@@ -58,6 +97,12 @@ int image_open(const char *path, enum vhd_force format, struct source **ret,
 		return blame(r, "%s", path);
 	if (source_size(disk) == 0)
 		return fail(-EINVAL, "%s: it is empty", path);
+	/* A disk that was in a VHD may hold anything. */
+	if (format == VHD_AUTO && !*is_vhd) {
+		r = refuse_container(file, path);
+		if (r < 0)
+			return r;
+	}
 	i = calloc(1, sizeof(*i));
 	if (!i)
 		return fail(-ENOMEM, "out of memory");
