@@ -93,7 +93,7 @@ backup "$vm" os=a.img new=text.img
 truncate -s 600000 b.img
 write c.img $((263 << 20)) 64K 9
 backup vm2 big=c.img zero=zero.img text=text.img one=one.img b=b.img
-: >none
+echo none >none
 truncate -s 266M c.img
 printf '264M 2M\n' >grown
 backup vm2 big=c.img zero=zero.img b=b.img -- -b latest -C big=grown -C zero=none -C b=none
