@@ -20,7 +20,8 @@
  * synced before the barrier, which is one syncfs on the root's descriptor; that
  * is older than the first write, so that it reports every error of writing
  * back. Elsewhere each object is synced before it gets its name, and each
- * directory on the way to it after. What failed to sync once can succeed the
+ * directory on the way to it after; the barrier is a syncfs there too, for names
+ * that another writer gave and was killed before it synced their directory. What failed to sync once can succeed the
  * second time without being on the disk, so such a failure ends all putting for
  * good.
  *
@@ -1067,8 +1068,10 @@ static int dir_barrier(struct store *s)
 		return broken(d);
 	if (!d->writable || !atomic_load(&d->wrote))
 		return 0;
+	/* Also where each put is durable: what is built on may have been put
+	 * by a writer that was killed before it synced the folder. */
 	do
-		r = d->base.durable_puts ? 0 : syncfs(d->root);
+		r = syncfs(d->root);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return break_off(d, fail_errno(errno,
