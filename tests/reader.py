@@ -264,8 +264,9 @@ class Vault:
         need(len(self.keys) == K, '%s has a writer key twice', c.what)
         need(all(len(self.keys[k[0]][2]) == k[4] for k in keys), '%s has a VM twice in the heads of a key', c.what)
         for k, (added, retired, h) in old.items():
-            new = self.keys.get(k, (0,))
-            need(new == (added, retired, h) if retired else new[0] == added, '%s lost or changed a writer key', c.what)
+            new = self.keys.get(k, (0, 0, {}))
+            need(new[:2] == (added, retired or new[1]) and all(new[2].get(vm, 0) >= seq for vm, seq in h.items()),
+                 '%s lost or changed a writer key', c.what)
         return self.digests[n]
 
     def key_counts(self, what, key, vm, seq, n):

@@ -299,6 +299,24 @@ static int reload_config(struct writer *w)
 	return 0;
 }
 
+/*
+ * Who retires a key reads the heads again after its config is there, and we read
+ * the config again after our commit is: one of the two sees the other.
+ */
+static int still_counts(struct writer *w, const struct vf_commit *c)
+{
+	int r = reload_config(w);
+
+	if (r)
+		return r;
+	if (!vf_config_key_counts(&w->config->c, &w->key, w->vm, c->seq))
+		return 0;
+	return fail(
+		-EKEYREJECTED,
+		"the key of this host was retired while the %s ran: it does not count unless the owner of the vault runs 'vaultctl key retire' for this key again",
+		vf_kind_text(c->kind));
+}
+
 /* 0: it is the head; 1: another has its seq. */
 static int try_commit(struct writer *w, const struct change *ch, uint64_t *seq)
 {
@@ -318,6 +336,8 @@ static int try_commit(struct writer *w, const struct change *ch, uint64_t *seq)
 		return 1;
 	if (!r)
 		r = store_barrier(w->store);
+	if (!r)
+		r = still_counts(w, &c);
 	if (r)
 		return blame(r, "publishing commit %" PRIu64 " of %s", c.seq,
 			     w->vm);

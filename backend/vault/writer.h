@@ -100,8 +100,12 @@ int vault_backup(struct vault *v, const struct backup_request *rq,
 int vault_prune(struct vault *v, const char *vm, const struct point_id *ids,
 		size_t n) MUST_USE;
 
-/* Writer keys. add: the public key of another host. retire: records the heads
- * of all VMs. */
+/*
+ * Writer keys. add: the public key of another host. retire: records the heads
+ * of all VMs, and raises them to what the key's host committed before it could
+ * know. Of a retired key it does the latter once more: 0 when there was such a
+ * commit (one that its host was told does not count), else -EINVAL.
+ */
 int vault_key_add(struct vault *v, const struct sign_public *key,
 		  const char *label) MUST_USE;
 int vault_key_retire(struct vault *v, const struct sign_public *key) MUST_USE;

@@ -508,12 +508,93 @@ static void test_keys(void)
 	world_release(&w);
 }
 
+/* One program commits, another retires its key, at the worst moment. */
+struct retirer {
+	struct world *other;
+	struct world_backup *b; /* at the put of a config; NULL: retire */
+	const char *at;
+	bool done;
+	struct backup_result res;
+};
+
+static void in_between(void *ctx, enum store_call call, const char *key)
+{
+	struct retirer *x = ctx;
+	struct sign_public mine;
+
+	if (call != STORE_PUT || !strstr(key, x->at) || x->done)
+		return;
+	x->done = true;
+	if (x->b) {
+		CHECK_OK(world_backup(x->other, x->b, &x->res));
+		return;
+	}
+	CHECK_OK(vault_key_local(x->other->v, &mine));
+	CHECK_OK(vault_key_retire(x->other->v, &mine));
+}
+
+static void test_retire_race(bool commit_in_between, bool new_vm)
+{
+	DROP(store) struct store *memory = NULL;
+	DROP(vault_config) struct vault_config *cfg = NULL;
+	struct store_fault none = { 0 };
+	struct world_disk d = { .name = "os" };
+	struct world_backup b = { .time_ns = 1, .disks = &d, .ndisks = 1 };
+	struct backup_result res;
+	struct sign_public mine;
+	struct world other, w;
+	struct retirer x = { .other = &other, .at = "h/" };
+	struct store_fault fault = { .before = in_between, .ctx = &x };
+	struct store *front;
+
+	CHECK_OK(store_open_memory(&memory));
+	world_of(&other, memory, &none);
+	CHECK_OK(store_open_fault(memory, &fault, &front));
+	memset(&w, 0, sizeof(w));
+	w.random = 5;
+	world_open(&w, front);
+	image_make(&d.image, 200000);
+	d.image.frame[1] = 4;
+	if (!new_vm) {
+		CHECK_OK(world_backup(&other, &b, &res));
+		world_keep(&w, &b, &res);
+	}
+	CHECK_OK(vault_key_local(w.v, &mine));
+	b.time_ns = 2;
+	if (commit_in_between) {
+		x.b = &b;
+		CHECK_OK(vault_key_retire(w.v, &mine));
+		world_keep(&w, &b, &x.res);
+	} else {
+		x.at = "/c/";
+		CHECK_SAYS(-EKEYREJECTED,
+			   "the key of this host was retired while the backup",
+			   world_backup(&w, &b, &res));
+		CHECK_OK(vault_key_retire(other.v, &mine));
+	}
+	CHECK(x.done);
+	CHECK_SAYS(-EINVAL, "retired already", vault_key_retire(w.v, &mine));
+	cfg = vault_config_ref(w.v);
+	CHECK_U64(cfg->c.nheads, 1);
+	CHECK_U64(cfg->c.heads[0].seq, new_vm ? 1 : 2);
+	if (commit_in_between)
+		world_check_all(&w);
+	b.time_ns = 3;
+	CHECK_SAYS(-EKEYREJECTED, "after it was retired",
+		   world_backup(&w, &b, &res));
+	image_release(&d.image);
+	world_release(&w);
+	world_release(&other);
+}
+
 int main(void)
 {
 	world_home();
 	test_requests();
 	test_prune_refusals();
 	test_keys();
+	for (int i = 0; i < 4; i++)
+		test_retire_race(i & 1, i & 2);
 	test_sweep();
 	test_model();
 	return 0;
