@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/open.h"
@@ -58,12 +59,43 @@ static int emit_vm(struct listing *l, const char *vm)
 	return 0;
 }
 
+/* What failed may name the VM itself. */
+static int name_vm(int r, const char *vm)
+{
+	char prefix[CATALOG_NAME_MAX + 8];
+	const char *text = err_text(r);
+	size_t len;
+
+	snprintf(prefix, sizeof(prefix), "VM %s", vm);
+	len = strlen(prefix);
+	if (!strncmp(text, prefix, len) &&
+	    (text[len] == ' ' || text[len] == ':'))
+		return r;
+	return blame(r, "%s", prefix);
+}
+
+/* Told at once: the next one leaves another sentence. */
+static void emit_bad_vm(struct listing *l, const char *vm, int r)
+{
+	struct json *row;
+
+	r = name_vm(r, vm);
+	log_error("%s", err_text(r));
+	if (!l->rows)
+		return;
+	row = json_object();
+	json_set_str(row, "name", vm);
+	json_set_str(row, "error", err_text(r));
+	json_push(l->rows, row);
+}
+
 /* A VM whose head is damaged must not hide the others. */
 static int list_vms(struct listing *l)
 {
 	char after[CATALOG_NAME_MAX + 1] = "";
 	bool more = true;
-	int r, bad = 0;
+	size_t bad = 0;
+	int r;
 
 	while (more) {
 		DROP(name_page) struct name_page page = { 0 };
@@ -76,13 +108,20 @@ static int list_vms(struct listing *l)
 			if (r < 0)
 				return r;
 			r = emit_vm(l, page.names[i]);
-			if (r < 0 && !bad)
-				bad = blame(r, "VM %s", page.names[i]);
+			if (r == -ECANCELED)
+				return r;
+			if (r < 0) {
+				emit_bad_vm(l, page.names[i], r);
+				bad++;
+			}
 			snprintf(after, sizeof(after), "%s", page.names[i]);
 		}
 		more = page.more && page.count;
 	}
-	return bad;
+	if (!bad)
+		return 0;
+	return fail(-EIO, "%zu VM%s cannot be listed", bad,
+		    bad == 1 ? "" : "s");
 }
 
 /* --- points of one VM --- */
