@@ -61,6 +61,12 @@ def available():
     return 0
 
 
+def caches_dropped():
+    """How often somebody emptied the page cache (vm.drop_caches)."""
+    with open("/proc/vmstat", encoding="ascii") as f:
+        return [line for line in f if line.startswith(("drop_pagecache", "drop_slab"))]
+
+
 def free_in(path):
     s = os.statvfs(path)
     return s.f_bavail * s.f_frsize
@@ -372,18 +378,27 @@ def sequential_warm(b):
     def again(path):
         return statistics.median(b.meter("read", path)[0] for _ in range(5))
 
-    def ours():
+    def once():
         m, path = b.mount()
         with m:
             b.meter("read", path)
             before = m.stats()
             value = again(path)
             after = m.stats()
-            reads.append(after["read"] - before["read"])
-            others.append({k: after[k] - before[k] for k in after
-                           if k not in ("nodes", "read", "getxattr", "read_bytes")
-                           and after[k] > before[k]})
-            return value
+        return value, {k: after[k] - before[k] for k in after
+                       if k not in ("nodes", "getxattr", "read_bytes")
+                       and after[k] > before[k]}
+
+    def ours():
+        for _ in range(5):
+            dropped = caches_dropped()
+            value, asked = once()
+            if caches_dropped() == dropped:
+                break
+            say(f"  {b.row}: somebody dropped the caches; once more")
+        reads.append(asked.pop("read", 0))
+        others.append(asked)
+        return value
 
     def fake():
         m = Mount([BUILD / "tests/bench/mount_fake", "-s", str(b.size), b.ram / "fmnt"],
