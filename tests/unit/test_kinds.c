@@ -63,10 +63,14 @@ static void check_index(struct world *w, struct vm_head *h)
 	CHECK(n == 1 && rows[0].time_ns == 1);
 }
 
-static void reopen(struct world *w, struct store *store)
+/* With a cache that knows nothing yet. The vault closes its store with it. */
+static void reopen(struct world *w)
 {
+	struct store *copy;
+
+	CHECK_OK(store_memory_copy(w->store, &copy));
 	world_close(w);
-	world_open(w, store);
+	world_open(w, copy);
 }
 
 int main(void)
@@ -88,16 +92,15 @@ int main(void)
 	backup(&w, 2, page, n);
 	CHECK_OK(vault_head(w.v, VM, 0, &after));
 
-	reopen(&w, store);
+	reopen(&w);
 	check_index(&w, before);
 	check_disk(&w, after, page, n);
-	reopen(&w, store);
+	reopen(&w);
 	check_disk(&w, after, page, n);
 	check_index(&w, before);
 
 	vm_head_unref(before);
 	vm_head_unref(after);
 	world_release(&w);
-	store_close(store);
 	return 0;
 }
