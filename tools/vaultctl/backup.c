@@ -95,6 +95,8 @@ static int add_disk(struct job *j, const char *url, const char *text,
 
 	if (r < 0)
 		return r;
+	if (!*path)
+		return bad_usage("--disk wants NAME=IMAGE, not '%s'", text);
 	r = check_name_arg("disk name", name);
 	if (r == 0)
 		r = check_outside(url, path);
@@ -209,6 +211,9 @@ static int add_changed(struct job *j, const char *text, bool *standard)
 
 	if (r < 0)
 		return r;
+	if (!*path)
+		return bad_usage("--changed wants NAME=EXTENTS, not '%s'",
+				 text);
 	d = find_disk(j, name);
 	if (!d)
 		return bad_usage("--changed names '%s', and no --disk does",

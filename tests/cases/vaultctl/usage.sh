@@ -31,6 +31,7 @@ wrong "--json takes no value" list vault --json=yes
 wrong "--disk is missing" backup vault vm
 wrong "--disk wants NAME=IMAGE, not 'os'" backup vault vm --disk os
 wrong "--disk wants NAME=IMAGE, not '=x'" backup vault vm --disk =x
+wrong "--disk wants NAME=IMAGE, not 'os='" backup vault vm --disk os=
 wrong "--time" backup vault vm -d os=x --time yesterday
 wrong "--consistency is crash, filesystem or application, not 'good'" \
 	backup vault vm -d os=x --consistency good
@@ -55,6 +56,8 @@ head -c 65536 /dev/zero >x
 wrong "--disk names 'os' twice" backup vault vm -d os=x -d os=x
 wrong "--changed names 'b', and no --disk does" \
 	backup vault vm -d os=x -b latest --changed b=x
+wrong "--changed wants NAME=EXTENTS, not 'os='" \
+	backup vault vm -d os=x -b latest --changed os=
 
 # Help goes to standard output, wherever it is asked for.
 for c in init backup list show restore verify prune; do
