@@ -5,7 +5,8 @@
  * A session record is removed (or ended) only when its work is done or was
  * given up before anything was written. A backup that fails later leaves its
  * record, as one that is killed does: what it stored is not swept, and the next
- * backup adopts it.
+ * backup adopts it. Only when the store could not make things durable are its
+ * record and those it adopted removed: what they stored may exist in memory only.
  *
  * A record may also outlive its session's success: a crash between the commit
  * and the removal, or a removal undone by a power failure. To adopt such a one
@@ -512,8 +513,8 @@ int session_begin(struct writer *w, const struct point_id *base, bool take_over)
 
 /* --- the end --- */
 
-static void end_record(struct writer *w, const struct point_id *gen,
-		       enum vf_outcome outcome, uint64_t commit)
+static int end_record(struct writer *w, const struct point_id *gen,
+		      enum vf_outcome outcome, uint64_t commit)
 {
 	DROP(buf) struct buf b = BUF_INIT(VF_RECORD_MAX);
 	char key[VF_KEY_SIZE];
@@ -522,12 +523,43 @@ static void end_record(struct writer *w, const struct point_id *gen,
 	vf_key_gen(key, w->vm_key, 'w', gen);
 	r = store_remove(w->store, key);
 	if (r == 0 || r == -ENOENT)
-		return;
+		return 0;
 	/* It may not be removed: so its end is told. */
 	vf_end_put(&b, gen, outcome, commit);
 	vf_key_end(key, w->vm_key, gen);
-	if (!b.failed && store_put(w->store, key, b.data, b.len) < 0)
+	r = buf_check(&b, "the end of a session");
+	return r ? r : store_put(w->store, key, b.data, b.len);
+}
+
+/* What fails here fails nothing, see session_end(). */
+static void try_end(struct writer *w, const struct point_id *gen,
+		    enum vf_outcome outcome, uint64_t commit)
+{
+	if (end_record(w, gen, outcome, commit))
 		err_clear();
+}
+
+int session_disown(struct writer *w)
+{
+	struct err_saved why = { 0 };
+
+	for (size_t i = 0; i < w->nadopted; i++) {
+		int r = w->adopted[i].recorded
+				? end_record(w, &w->adopted[i].gen,
+					     VF_GIVEN_UP, 0)
+				: 0;
+
+		if (r)
+			err_save(r, &why);
+	}
+	if (w->recorded) {
+		int r = end_record(w, &w->gen, VF_GIVEN_UP, 0);
+
+		if (r)
+			err_save(r, &why);
+	}
+	w->recorded = false;
+	return why.code ? err_load(&why) : 0;
 }
 
 void session_end(struct writer *w, enum vf_outcome outcome, uint64_t commit)
@@ -537,13 +569,13 @@ void session_end(struct writer *w, enum vf_outcome outcome, uint64_t commit)
 	if (outcome == VF_COMMITTED) {
 		for (size_t i = 0; i < w->nadopted; i++)
 			if (w->adopted[i].recorded)
-				end_record(w, &w->adopted[i].gen, VF_ADOPTED,
-					   commit);
+				try_end(w, &w->adopted[i].gen, VF_ADOPTED,
+					commit);
 		for (size_t i = 0; i < w->nlitter; i++)
-			end_record(w, &w->litter[i], VF_COMMITTED, 0);
+			try_end(w, &w->litter[i], VF_COMMITTED, 0);
 	}
 	if (w->recorded)
-		end_record(w, &w->gen, outcome, commit);
+		try_end(w, &w->gen, outcome, commit);
 	w->recorded = false;
 	if (w->live)
 		host_live_remove(&w->gen);

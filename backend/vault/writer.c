@@ -344,6 +344,25 @@ static int begin(struct vault *v, const struct backup_request *rq,
 	return r;
 }
 
+/*
+ * After the failure r. What the kernel could not write back it tells once to each
+ * who has the store open: the next program would read those bytes from memory and
+ * build on them. A barrier says whether it happened; if it failed before it
+ * fails again (store.h).
+ */
+static int distrust_store(struct writer *w, int r)
+{
+	struct err_saved why;
+
+	err_save(r, &why);
+	if (store_barrier(w->store) < 0 && session_disown(w) < 0)
+		return blame(
+			err_load(&why),
+			"what this backup stored may not have reached the disk, and its session could not be ended: restart the machine before the next backup of %s",
+			w->vm);
+	return err_load(&why);
+}
+
 int vault_backup(struct vault *v, const struct backup_request *rq,
 		 struct backup_result *out)
 {
@@ -373,6 +392,8 @@ int vault_backup(struct vault *v, const struct backup_request *rq,
 		session_end(&w, VF_GIVEN_UP, 0);
 		r = err_load(&why);
 	}
+	if (r && w.recorded)
+		r = distrust_store(&w, r);
 	pool_free(run.pool);
 	if (run.base)
 		point_info_unref(&run.base->info);

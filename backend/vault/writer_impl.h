@@ -111,6 +111,10 @@ int session_begin(struct writer *w, const struct point_id *base,
  * fails here fails nothing: a record left behind is found to be over by the
  * next session. */
 void session_end(struct writer *w, enum vf_outcome outcome, uint64_t commit);
+/* What this session and those it adopted stored may never have reached the disk:
+ * ends all of them, so that nobody adopts it. Fails when a record could not be
+ * ended. */
+int session_disown(struct writer *w) MUST_USE;
 /* The record of one session: -ENOENT, -EPROTO. */
 int session_read(struct writer *w, const struct point_id *gen,
 		 struct vf_session *out) MUST_USE;

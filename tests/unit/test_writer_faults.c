@@ -209,6 +209,45 @@ static void test_kill(struct scene *s)
 		;
 }
 
+/*
+ * A barrier that failed: nobody builds on what may never have reached the disk,
+ * nor on what a session had stored that this one took over.
+ */
+static void test_barrier(struct scene *s, bool killed_before)
+{
+	DROP(store) struct store *copy = NULL;
+	struct store_fault kill = { .fail_times = FOR_EVER };
+	struct store_fault fault = { 0 };
+	struct backup_result res;
+	struct store *front;
+	struct world w;
+
+	new_state();
+	CHECK_OK(store_memory_copy(s->store, &copy));
+	CHECK_OK(store_open_fault(copy, &kill, &front));
+	branch(s, &w, front);
+	if (killed_before) {
+		store_fault_reset(&kill);
+		kill.fail_of[STORE_BARRIER] = 1;
+		/* A program that is killed ends nothing. */
+		kill.fail_of[STORE_REMOVE] = 1;
+		kill.fail_of[STORE_PUT] = 4;
+		CHECK_FAILS(-EIO, backup_at(s, &w, 2000, &res));
+		CHECK(sessions(copy) == 1);
+	}
+	world_close(&w);
+	CHECK_OK(store_open_fault(copy, &fault, &front));
+	world_open(&w, front);
+	store_fault_reset(&fault);
+	fault.fail_of[STORE_BARRIER] = 1;
+	CHECK_FAILS(-EIO, backup_at(s, &w, 2000, &res));
+	CHECK(fault.fired);
+	CHECK_U64(sessions(copy), 0);
+	retry(s, &w, copy, &res);
+	CHECK_U64(res.adopted_frames, 0);
+	world_release(&w);
+}
+
 /* Killed twice: the third takes over from both. */
 static void test_kill_twice(struct scene *s)
 {
@@ -567,6 +606,8 @@ int main(void)
 	scene_init(&s, memory);
 	test_sessions(&s);
 	test_settled(&s);
+	test_barrier(&s, false);
+	test_barrier(&s, true);
 	test_kill(&s);
 	test_kill_twice(&s);
 	test_lost_put(&s, PRUNE);
