@@ -12,7 +12,12 @@
 /* Long options are numbered from here on, out of the way of the letters. */
 #define LONG_BASE 256
 
-enum long_only { OPT_CACHE_SIZE = LONG_BASE, OPT_REFRESH, OPT_LOG };
+enum long_only {
+	OPT_CACHE_SIZE = LONG_BASE,
+	OPT_REFRESH,
+	OPT_LOG,
+	OPT_REQUIRE_PIN,
+};
 
 static const struct {
 	int value;
@@ -25,6 +30,8 @@ static const struct {
 	{ OPT_REFRESH, "refresh", "TIME",
 	  "show new points after at most this long (10s)" },
 	{ OPT_LOG, "log", "FILE", "log to a file, or to syslog" },
+	{ OPT_REQUIRE_PIN, "require-pin", NULL,
+	  "refuse a vault whose owner key is not pinned here" },
 	{ 'f', "foreground", NULL, "stay in the foreground, log to stderr" },
 	{ 'd', "debug", NULL, "log each request; implies -f" },
 	{ 'v', "verbose", NULL, "tell more; twice: still more" },
@@ -286,6 +293,10 @@ static int mount_word(struct args *a, const char *word, struct mount_words *w)
 		a->nonempty = true;
 		return 0;
 	}
+	if (strcmp(word, "require_pin") == 0) {
+		a->require_pin = true;
+		return 0;
+	}
 	if (is_word(ignored_words, ARRAY_SIZE(ignored_words), word))
 		return 0;
 	if (is_word(kernel_words, ARRAY_SIZE(kernel_words), word))
@@ -355,6 +366,9 @@ static int one_option(struct args *a, int c, const char *value,
 		return set_refresh(a, value);
 	case OPT_LOG:
 		return set_log(a, value);
+	case OPT_REQUIRE_PIN:
+		a->require_pin = true;
+		return 0;
 	case 'f':
 		a->foreground = true;
 		return 0;

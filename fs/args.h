@@ -28,6 +28,7 @@ struct args {
 	char *log;    /* FILE or "syslog"; NULL: not given */
 	bool foreground, debug, nonempty;
 	bool allow_other;
+	bool require_pin; /* no vault whose owner key is not pinned here */
 	int verbose;
 	uint64_t cache_size;
 	uint64_t refresh_ms;

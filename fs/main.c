@@ -50,6 +50,25 @@ static uint32_t half_refresh_ms(const struct args *a)
 	return (uint32_t)(a->refresh_ms / 2);
 }
 
+/* Who can replace a vault can bring one with an id of its own, of which nothing
+ * is known here: only a pin that has to be there tells. */
+static int check_trust(const struct catalog *c, const struct args *a,
+		       const char *vault)
+{
+	if (c->trust != SEAL_UNPINNED)
+		return 0;
+	if (a->require_pin)
+		return fail(-EACCES,
+			    "%s: no owner key is pinned here for it, and "
+			    "--require-pin asks for one (see 'vaultctl key "
+			    "pin')",
+			    vault);
+	log_warn("%s: no owner key is pinned here, so its seals are checked "
+		 "with the key that it brings itself (see 'vaultctl key pin')",
+		 vault);
+	return 0;
+}
+
 static int vaults_open(struct vaults *v, const struct args *a)
 {
 	struct catalog_options o = { .refresh_ms = half_refresh_ms(a) };
@@ -68,12 +87,9 @@ static int vaults_open(struct vaults *v, const struct args *a)
 		if (r)
 			return r;
 		v->catalogs[v->count++] = c;
-		if (c->trust == SEAL_UNPINNED)
-			log_warn(
-				"%s: no owner key is pinned here, so its seals "
-				"are checked with the key that it brings itself "
-				"(see 'vaultctl key pin')",
-				a->vaults[i]);
+		r = check_trust(c, a, a->vaults[i]);
+		if (r)
+			return r;
 	}
 	return 0;
 }

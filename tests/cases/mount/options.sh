@@ -78,6 +78,29 @@ mount_vault a mnt
 assert_contains "$(cat /proc/self/mountinfo)" "- fuse.vaultfs $PWD/a ro"
 umount_vault mnt
 
+# A pin where one is asked for: pinned by init, or refused, by either spelling. A
+# vault that was swapped for one with an id of its own has none.
+mount_vault -o require_pin a mnt
+umount_vault mnt
+mkdir elsewhere
+for how in "-o require_pin" --require-pin "-o vault=b,require_pin"; do
+	# shellcheck disable=SC2086
+	run_fails 1 env VAULTFS_CONFIG_DIR="$PWD/elsewhere" vaultfs -f $how a mnt
+	assert_contains "$ERR" "no owner key is pinned"
+	assert_contains "$ERR" "vaultctl key pin"
+	is_mounted mnt && fail "mounted without a pin: $how"
+done
+run_ok env VAULTFS_CONFIG_DIR="$PWD/elsewhere" vaultctl key pin a
+VAULTFS_CONFIG_DIR=$PWD/elsewhere mount_vault --require-pin a mnt
+umount_vault mnt
+env VAULTFS_CONFIG_DIR="$PWD/third" vaultctl init -q swapped --name a
+mv a a.aside
+mv swapped a
+run_fails 1 vaultfs -f -o require_pin a mnt
+assert_contains "$ERR" "no owner key is pinned"
+rm -rf a
+mv a.aside a
+
 # In the background: when it returns, it works; it is then in "/", and holds no
 # terminal and no pipe open. Relative names still mean what they did.
 run_ok vaultfs --log run.log -v a mnt
