@@ -153,8 +153,7 @@ static int all_heads(struct vault *v, struct heads *x)
 static int set_heads(struct vf_config *c, struct vf_key *k,
 		     const struct heads *heads)
 {
-	struct vf_key_head *t =
-		calloc(c->nheads + heads->n + 1, sizeof(*t));
+	struct vf_key_head *t = calloc(c->nheads + heads->n + 1, sizeof(*t));
 	size_t n = 0;
 
 	if (!t)

@@ -545,8 +545,8 @@ int session_disown(struct writer *w)
 
 	for (size_t i = 0; i < w->nadopted; i++) {
 		int r = w->adopted[i].recorded
-				? end_record(w, &w->adopted[i].gen,
-					     VF_GIVEN_UP, 0)
+				? end_record(w, &w->adopted[i].gen, VF_GIVEN_UP,
+					     0)
 				: 0;
 
 		if (r)
