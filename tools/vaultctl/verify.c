@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "backend/base/parse.h"
 #include "tools/common/interrupt.h"
@@ -15,6 +16,26 @@ struct verification {
 	struct progress progress;
 	struct json *list; /* with --json */
 };
+
+/* Who verifies need not be told to: the sentence without that advice, which
+ * ends it. */
+static void without_advice(const char *sentence, char out[static ERR_MAX])
+{
+	static const char *const advice[] = {
+		"; run 'vaultctl verify'",
+		"; it was dropped, or run 'vaultctl verify'",
+	};
+	size_t len = strnlen(sentence, ERR_MAX - 1);
+
+	memcpy(out, sentence, len);
+	out[len] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
+		size_t n = strlen(advice[i]);
+
+		if (len > n && !strcmp(out + len - n, advice[i]))
+			out[len - n] = '\0';
+	}
+}
 
 static void bad_text(const struct verify_bad *b)
 {
@@ -50,12 +71,16 @@ static void bad_object(struct json *list, const struct verify_bad *b)
 static void bad(void *ctx, const struct verify_bad *b)
 {
 	struct verification *x = ctx;
+	struct verify_bad said = *b;
+	char sentence[ERR_MAX];
 
+	without_advice(b->sentence, sentence);
+	said.sentence = sentence;
 	progress_end(&x->progress);
 	if (x->list)
-		bad_object(x->list, b);
+		bad_object(x->list, &said);
 	else
-		bad_text(b);
+		bad_text(&said);
 }
 
 static int progress(void *ctx, const struct verify_progress *p)

@@ -97,6 +97,7 @@ rm "vault/$big"
 for level in objects checksums data; do
 	run_fails 1 vaultctl verify vault --level $level
 	assert_contains "$OUT" "$big is missing" $level
+	assert_lacks "$OUT" "run 'vaultctl verify'" $level
 	assert_eq "$(wc -l <<<"$OUT")" 1 "$OUT"
 	assert_contains "$ERR" "1 thing is bad, in 2 of 3 points"
 done
