@@ -180,6 +180,7 @@ static int set_targets(struct restore *r, const char *to)
 static int restore_one(struct restore *r, struct restore_disk *d)
 {
 	char data[SIZE_TEXT_SIZE];
+	int e;
 
 	size_text(d->data_bytes, data);
 	log_info("disk %s to %s: %s of data, %u workers", d->name, d->to, data,
@@ -187,7 +188,9 @@ static int restore_one(struct restore *r, struct restore_disk *d)
 	progress_what(&r->progress, d->name);
 	switch (r->target) {
 	case TARGET_DEVICE:
-		return restore_to_device(d, &r->options);
+		e = restore_to_device(d, &r->options);
+		/* A thin one may be full, which write_at() does not place. */
+		return e == -ENOSPC ? blame(e, "%s", d->to) : e;
 	case TARGET_STREAM:
 		return restore_to_stream(d, &r->options);
 	case TARGET_DIR:
@@ -335,8 +338,8 @@ int cmd_restore(int argc, char **argv)
 		"restore", "VAULT VM POINT", options,
 		"Restores disks of a recovery point; every byte is verified. "
 		"Holes of the disks are holes of the files. A file gets its "
-		"name when it is complete; a device gets its first MiB last. "
-		"What is on a device is overwritten.");
+		"name when it is complete; a device gets its first and "
+		"last MiB last. What is on a device is overwritten.");
 	uint64_t start = monotonic_ns();
 	int e = command_parse(&c, argc, argv);
 

@@ -51,6 +51,9 @@ int write_at(int fd, const char *path, const void *p, size_t len, uint64_t off)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* Of no room the caller tells where, and what to do. */
+		if (n < 0 && errno == ENOSPC)
+			return fail_errno(errno, "writing at %" PRIu64, off);
 		if (n <= 0)
 			return fail_errno(n ? errno : EIO,
 					  "%s: writing at %" PRIu64, path, off);

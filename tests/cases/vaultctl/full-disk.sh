@@ -45,6 +45,7 @@ mount -t tmpfs -o size=20M tmpfs out
 run_fails -l any 1 vaultctl restore small/vault vm latest --to out/x.img
 assert_contains "$ERR" "No space left"
 assert_contains "$ERR" "--resume"
+assert_contains "$ERR" "vaultctl: out/x.img: writing at "
 assert_contains "$ERR" "only 20.00 MiB are free"
 [[ ! -e out/x.img && -e out/.x.img.vaultfs-partial ]] || fail "$(ls -la out)"
 mount -o remount,size=100M out
