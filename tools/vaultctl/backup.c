@@ -445,6 +445,23 @@ static int run(const struct command *c, struct job *j, struct opened *o)
 	return 0;
 }
 
+/* A mount has vault.json beside the VMs, and latest beside the points. */
+static int refuse_new_vm(struct opened *o, const char *vm)
+{
+	uint64_t points, version;
+	int r;
+
+	if (strcmp(vm, "latest") != 0 && strcmp(vm, "vault.json") != 0)
+		return 0;
+	r = catalog_count(o->catalog, o->name, vm, &points, &version);
+	if (r != -ENOENT)
+		return r;
+	return fail(-EINVAL,
+		    "VM name '%s': a mount uses it for something else; choose "
+		    "another",
+		    vm);
+}
+
 static int prepare(struct job *j, struct opened *o, const struct command *c,
 		   const struct arguments *a)
 {
@@ -462,6 +479,8 @@ static int prepare(struct job *j, struct opened *o, const struct command *c,
 		r = add_changed(j, a->changed.v[i], &standard);
 	if (r == 0)
 		r = open_writing(url, o);
+	if (r == 0)
+		r = refuse_new_vm(o, j->rq.vm);
 	if (r == 0 && a->base)
 		r = find_base(j, o, a->base);
 	return r;

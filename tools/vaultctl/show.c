@@ -56,13 +56,33 @@ static int print_disks(const struct point_info *p)
 	return table_print(t, 2);
 }
 
-static void print_point(const struct point_info *p)
+/* As list has it: with its tag when another point has its second. */
+static int name_point(struct opened *o, const char *vm,
+		      const struct point_row *row,
+		      char out[static POINT_NAME_SIZE])
+{
+	const int64_t second = 1000000000;
+	DROP(point_page) struct point_page page = { 0 };
+	int64_t within = (row->time_ns % second + second) % second;
+	const struct point_row *other = NULL;
+	int r = catalog_points(o->catalog, o->name, vm, row->time_ns - within,
+			       2, &page);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < page.count; i++)
+		if (!other && !point_id_equal(&page.rows[i].id, &row->id))
+			other = &page.rows[i];
+	point_name(row, other, NULL, out);
+	return 0;
+}
+
+static void print_point(const struct point_info *p, const char *name)
 {
 	char id[POINT_ID_TEXT], text[TIME_TEXT_SIZE];
 
 	print_field("VM", "%s", p->vm);
-	time_name(p->row.time_ns, text);
-	print_field("Point", "%s", text);
+	print_field("Point", "%s", name);
 	time_iso(p->row.time_ns, text);
 	print_field("Time", "%s", text);
 	point_id_text(&p->row.id, id);
@@ -91,16 +111,23 @@ static int show_point(const struct command *c, struct opened *o, const char *vm,
 		      const char *point)
 {
 	DROP(point_info) struct point_info *p = NULL;
+	char name[POINT_NAME_SIZE];
 	struct point_row row;
+	struct json *j;
 	int r = catalog_find_point(o->catalog, o->name, vm, point, &row);
 
 	if (r == 0)
 		r = catalog_point(o->catalog, o->name, vm, &row, &p);
+	if (r == 0)
+		r = name_point(o, vm, &row, name);
 	if (r < 0)
 		return r;
-	if (c->json)
-		return print_json(point_json(p));
-	print_point(p);
+	if (c->json) {
+		j = point_json(p);
+		json_set_str(j, "name", name);
+		return print_json(j);
+	}
+	print_point(p, name);
 	return print_disks(p);
 }
 

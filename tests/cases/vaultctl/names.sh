@@ -28,6 +28,11 @@ for name in "${bad[@]}"; do
 	run_fails 1 vaultctl show vault good "$name"
 	assert_lacks "$ERR" $'\x01'
 done
+# Those that a mount has itself.
+for name in latest vault.json; do
+	run_fails 1 vaultctl backup vault "$name" -d os=x.img
+	assert_contains "$ERR" "VM name '$name': a mount uses it"
+done
 [[ ! -e out.img ]] || fail "a file was made"
 run_ok vaultctl list -1 vault
 assert_eq "$OUT" good
@@ -45,3 +50,17 @@ run_ok vaultctl verify vault
 
 # One that is longer when it is written as a key is refused too.
 run_fails 1 vaultctl backup vault "$(printf 'ö%.0s' {1..90})" -d os=x.img
+
+# Points of one second are told apart, by show as by list.
+for n in 1 2; do
+	vaultctl backup -q vault good -d os=x.img -t "2026-01-01T00:00:00.${n}Z"
+done
+run_ok vaultctl list -1 vault good
+mapfile -t twins < <(grep '~' <<<"$OUT")
+assert_eq "${#twins[@]}" 2
+for name in "${twins[@]}"; do
+	run_ok vaultctl show vault good "$name"
+	grep -qE "^Point +$name\$" <<<"$OUT" || fail "no $name in: $OUT"
+	run_ok vaultctl show --json vault good "$name"
+	assert_contains "$OUT" "\"name\": \"$name\""
+done
