@@ -61,6 +61,7 @@ struct copy {
 };
 /* Many reads in flight; writes happen at their place, in any order. */
 int restore_copy(struct copy *c) MUST_USE;
+/* -ENOSPC without the path, which the caller adds. */
 int write_at(int fd, const char *path, const void *p, size_t len,
 	     uint64_t off) MUST_USE;
 /* How many workers, and how many MiB in flight at most. */
@@ -71,16 +72,20 @@ unsigned restore_workers(void);
 /* --- how far a target is (restore_journal.c) --- */
 
 /*
- * A small text file, replaced whole: the identity of what is restored, and up
- * to where it is durable. path is absolute or relative to dirfd.
+ * A small text file, replaced whole: the identity of what is restored, by what
+ * its target is known again, and up to where it is durable. path is absolute or
+ * relative to dirfd.
  */
+#define JOURNAL_MARK_SIZE 96
 struct journal {
 	int dirfd; /* borrowed */
 	const char *name;
 	const char *identity;
+	char mark[JOURNAL_MARK_SIZE]; /* one word; "": none */
 };
-/* Up to where; 0 when there is none, or it is of something else. */
-uint64_t journal_read(const struct journal *j, bool *other);
+/* Up to where, and sets the mark; 0 when there is none, or it is of something
+ * else. */
+uint64_t journal_read(struct journal *j, bool *other);
 /* What cannot be written is told to who wants to hear it, and is no failure. */
 void journal_write(const struct journal *j, uint64_t done);
 void journal_remove(const struct journal *j);

@@ -6,8 +6,17 @@
  * end, after all else is durable: until then nothing takes the device for a
  * disk.
  *
- * The journal lies in the user's state directory, by the device's number. That
- * the first MiB still is zero proves that nobody has used the device since.
+ * The journal lies in the user's state directory, by the device's number, which
+ * another device may have tomorrow, and a new one reads as zeros. So the first
+ * MiB is not all zeros: at 20 KiB are 16 bytes of magic and a random nonce, which
+ * the journal keeps. That the first MiB still is that and nothing else proves
+ * that it is this device and that nobody has used it since.
+ *
+ * Nothing is looked for at 20 KiB: boot sectors, GPT, LVM, LUKS and md headers and
+ * file systems' superblocks are in the first 16 KiB, or at 32 KiB, 64 KiB and on
+ * (ISO 9660, btrfs, the second LUKS2 header at a power of two); swap's is at the
+ * end of a page. What has an entry there (GPT of 4 KiB sectors, the labels of
+ * ZFS) is found by a header that is zeros here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +37,9 @@
 #include "tools/vaultctl/restore.h"
 
 #define EDGE (UINT64_C(1) << 20)
+#define MARK_OFF 20480
+#define MARK_MAGIC "vaultfs-restore\n"
+#define NONCE_SIZE 16
 
 struct device {
 	const char *path;
@@ -149,23 +161,58 @@ static int flush_device(const struct device *d)
 	return 0;
 }
 
-static int zero_edges(const struct device *d)
+static void put_mark(uint8_t *head, const uint8_t nonce[static NONCE_SIZE])
+{
+	memcpy(head + MARK_OFF, MARK_MAGIC, strlen(MARK_MAGIC));
+	memcpy(head + MARK_OFF + strlen(MARK_MAGIC), nonce, NONCE_SIZE);
+}
+
+static void nonce_text(const uint8_t nonce[static NONCE_SIZE],
+		       char out[static JOURNAL_MARK_SIZE])
+{
+	for (size_t i = 0; i < NONCE_SIZE; i++)
+		snprintf(out + 2 * i, 3, "%02x", nonce[i]);
+}
+
+/* A disk smaller than a MiB is all head: nothing of it can be resumed, and it
+ * needs no mark. */
+static int mark_head(struct device *d, uint8_t *head)
+{
+	uint8_t nonce[NONCE_SIZE];
+	int r;
+
+	if (d->head < EDGE)
+		return 0;
+	r = random_bytes(nonce, sizeof(nonce));
+	if (r < 0)
+		return r;
+	put_mark(head, nonce);
+	nonce_text(nonce, d->journal.mark);
+	return 0;
+}
+
+static int zero_edges(struct device *d)
 {
 	DROP(mem) uint8_t *zeros = calloc(1, EDGE);
 	int r;
 
 	if (!zeros)
 		return fail(-ENOMEM, "out of memory");
-	r = write_at(d->fd, d->path, zeros, (size_t)d->head, 0);
+	r = write_at(d->fd, d->path, zeros, (size_t)(d->size - d->tail),
+		     d->tail);
 	if (r == 0)
-		r = write_at(d->fd, d->path, zeros, (size_t)(d->size - d->tail),
-			     d->tail);
+		r = mark_head(d, zeros);
+	if (r == 0)
+		r = write_at(d->fd, d->path, zeros, (size_t)d->head, 0);
 	return r < 0 ? r : flush_device(d);
 }
 
-static bool head_is_zero(const struct device *d)
+/* Our mark, the one in the journal, and zeros. */
+static bool head_is_ours(const struct device *d)
 {
 	DROP(mem) uint8_t *buf = malloc(EDGE);
+	char text[JOURNAL_MARK_SIZE];
+	const uint8_t *nonce;
 	uint64_t have = 0;
 
 	while (buf && have < d->head) {
@@ -176,16 +223,24 @@ static bool head_is_zero(const struct device *d)
 			return false;
 		have += (uint64_t)n;
 	}
-	return buf && is_zero(buf, (size_t)d->head);
+	if (!buf || d->head < EDGE ||
+	    memcmp(buf + MARK_OFF, MARK_MAGIC, strlen(MARK_MAGIC)) != 0)
+		return false;
+	nonce = buf + MARK_OFF + strlen(MARK_MAGIC);
+	nonce_text(nonce, text);
+	memset(buf + MARK_OFF, 0, strlen(MARK_MAGIC) + NONCE_SIZE);
+	return !strcmp(text, d->journal.mark) && is_zero(buf, (size_t)d->head);
 }
 
-static uint64_t find_start(const struct device *d, bool resume)
+static uint64_t find_start(struct device *d, bool resume)
 {
 	bool other = false;
 	uint64_t from = resume ? journal_read(&d->journal, &other) : 0;
 
-	if (from && (from > d->size || !head_is_zero(d))) {
-		log_warn("%s: it was used since: from the start", d->path);
+	if (from && (from > d->size || !head_is_ours(d))) {
+		log_warn("%s: it was used since, or is another device: from "
+			 "the start",
+			 d->path);
 		from = 0;
 	} else if (other) {
 		log_warn("%s: what is there is of another point: from the "
@@ -278,7 +333,7 @@ int restore_to_device(struct restore_disk *disk,
 	if (r < 0)
 		return r;
 	d.journal =
-		(struct journal){ d.statefd, d.journal_name, disk->identity };
+		(struct journal){ d.statefd, d.journal_name, disk->identity, "" };
 	r = write_all(&d, disk, o);
 	if (r == -ECANCELED)
 		return fail(r, "%s: %s (--resume goes on from there)", disk->to,

@@ -8,7 +8,8 @@
  *	written -> fsync -> journal says "all of it" -> rename -> fsync of the directory
  *
  * The journal stays until every disk of the command is there: a file that has
- * its name and such a journal was completed by an earlier run.
+ * its name and such a journal was completed by an earlier run, and is still that
+ * if its inode, size and time are those in the journal's mark.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -180,6 +181,21 @@ static int rename_new(const struct file_target *t)
 			       : fail_errno(errno, "%s", t->path);
 }
 
+static int set_mark(struct file_target *t, int fd, const char *name,
+		    char mark[static JOURNAL_MARK_SIZE])
+{
+	struct stat st;
+	int r = name ? fstatat(t->dirfd, name, &st, AT_SYMLINK_NOFOLLOW)
+		     : fstat(fd, &st);
+
+	if (r < 0)
+		return fail_errno(errno, "%s", t->path);
+	snprintf(mark, JOURNAL_MARK_SIZE, "%ju:%jd:%jd.%09ld",
+		 (uintmax_t)st.st_ino, (intmax_t)st.st_size,
+		 (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+	return 0;
+}
+
 static int publish(struct file_target *t, const struct restore_disk *d,
 		   bool force)
 {
@@ -187,6 +203,9 @@ static int publish(struct file_target *t, const struct restore_disk *d,
 
 	if (fsync(t->fd) < 0)
 		return fail_errno(errno, "%s: making it durable", t->path);
+	r = set_mark(t, t->fd, NULL, t->journal.mark);
+	if (r < 0)
+		return r;
 	journal_write(&t->journal, source_size(d->image));
 	if (!force)
 		r = rename_new(t);
@@ -224,15 +243,29 @@ static int copy(struct file_target *t, struct restore_disk *d,
 	return r < 0 ? r : flusher_stop(f);
 }
 
-/* An earlier run has completed it, and was ended before the other disks
+/* 1: an earlier run has completed it, and was ended before the other disks
  * were. */
-static bool done_before(struct file_target *t, const struct restore_disk *d,
-			const struct restore_options *o)
+static int done_before(struct file_target *t, const struct restore_disk *d,
+		       const struct restore_options *o)
 {
-	bool other;
+	char now[JOURNAL_MARK_SIZE];
+	bool other, same;
+	int r;
 
-	return o->resume && exists(t, t->name) && !exists(t, t->partial) &&
-	       journal_read(&t->journal, &other) == source_size(d->image);
+	if (!o->resume || !exists(t, t->name) || exists(t, t->partial) ||
+	    journal_read(&t->journal, &other) != source_size(d->image))
+		return 0;
+	r = set_mark(t, -1, t->name, now);
+	if (r < 0)
+		return r;
+	same = !strcmp(now, t->journal.mark);
+	t->journal.mark[0] = '\0';
+	if (!same && !o->force)
+		return fail(-EEXIST,
+			    "%s was changed since it was restored; remove it "
+			    "or use --force",
+			    t->path);
+	return same;
 }
 
 int restore_to_file(struct restore_disk *d, const struct restore_options *o)
@@ -243,8 +276,11 @@ int restore_to_file(struct restore_disk *d, const struct restore_options *o)
 
 	if (r < 0)
 		return r;
-	t.journal = (struct journal){ t.dirfd, t.progress, d->identity };
-	if (done_before(&t, d, o)) {
+	t.journal = (struct journal){ t.dirfd, t.progress, d->identity, "" };
+	r = done_before(&t, d, o);
+	if (r < 0)
+		return r;
+	if (r) {
 		d->was_done = true;
 		return 0;
 	}
@@ -271,6 +307,6 @@ void restore_file_settle(const char *to)
 
 	if (open_dir(&t, to) < 0)
 		return;
-	t.journal = (struct journal){ t.dirfd, t.progress, "" };
+	t.journal = (struct journal){ t.dirfd, t.progress, "", "" };
 	journal_remove(&t.journal);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The journal is four lines:
+ * The journal is five lines:
  *
- *	vaultfs-restore 1
+ *	vaultfs-restore 2
  *	IDENTITY
+ *	MARK
  *	DONE
  *	end
  *
@@ -24,7 +25,7 @@
 #include "backend/base/pool.h"
 #include "tools/vaultctl/restore.h"
 
-#define MAGIC "vaultfs-restore 1"
+#define MAGIC "vaultfs-restore 2"
 #define JOURNAL_MAX 1024
 #define TEMP_NAME 288
 
@@ -48,11 +49,11 @@ static char *line(char **p)
 	return start;
 }
 
-uint64_t journal_read(const struct journal *j, bool *other)
+uint64_t journal_read(struct journal *j, bool *other)
 {
 	DROP(fd) int fd = openat(j->dirfd, j->name, O_RDONLY | O_CLOEXEC);
 	char text[JOURNAL_MAX + 1];
-	char *p = text, *magic, *identity, *done, *end;
+	char *p = text, *magic, *identity, *mark, *done, *end;
 	uint64_t n;
 	ssize_t len;
 
@@ -65,13 +66,18 @@ uint64_t journal_read(const struct journal *j, bool *other)
 	text[len] = '\0';
 	magic = line(&p);
 	identity = magic ? line(&p) : NULL;
-	done = identity ? line(&p) : NULL;
+	mark = identity ? line(&p) : NULL;
+	done = mark ? line(&p) : NULL;
 	end = done ? line(&p) : NULL;
 	if (!end || strcmp(end, "end") || strcmp(magic, MAGIC) ||
+	    strlen(mark) >= sizeof(j->mark) ||
 	    parse_u64(done, &n) < 0)
 		return 0;
 	*other = !*j->identity || strcmp(identity, j->identity);
-	return *other ? 0 : n;
+	if (*other)
+		return 0;
+	snprintf(j->mark, sizeof(j->mark), "%s", mark);
+	return n;
 }
 
 static int try_write(const struct journal *j, uint64_t done)
@@ -81,8 +87,8 @@ static int try_write(const struct journal *j, uint64_t done)
 	int n;
 
 	snprintf(temp, sizeof(temp), "%s~", j->name);
-	n = snprintf(text, sizeof(text), MAGIC "\n%s\n%" PRIu64 "\nend\n",
-		     j->identity, done);
+	n = snprintf(text, sizeof(text), MAGIC "\n%s\n%s\n%" PRIu64 "\nend\n",
+		     j->identity, j->mark, done);
 	fd = openat(j->dirfd, temp,
 		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
 		    0600);

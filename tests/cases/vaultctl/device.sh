@@ -41,11 +41,18 @@ id=$(sed -n 's/.*"id": "\(.*\)".*/\1/p' <<<"$show")
 root=$(sed -n 's/.*"rootHash": "\(.*\)".*/\1/p' <<<"$show")
 number=$(printf '%d:%d' "0x$(stat -c %t "$DEV")" "0x$(stat -c %T "$DEV")")
 journal=$XDG_STATE_HOME/vaultfs/restore/$number
+nonce=00112233445566778899aabbccddeeff
 note() {
-	printf 'vaultfs-restore 1\n%s os %s 12582912 1048576 raw\n%s\nend\n' \
-		"$id" "$root" "$1" >"$journal"
+	printf 'vaultfs-restore 2\n%s os %s 12582912 1048576 raw\n%s\n%s\nend\n' \
+		"$id" "$root" "$nonce" "$1" >"$journal"
 }
-dd if=/dev/zero of="$DEV" bs=1M count=1 status=none
+# head: as it is while a restore is under way.
+head_of() {
+	dd if=/dev/zero of="$DEV" bs=1M count=1 status=none
+	printf 'vaultfs-restore\n%b' "$(sed 's/../\\x&/g' <<<"$1")" |
+		dd of="$DEV" bs=4096 seek=5 conv=notrunc status=none
+}
+head_of $nonce
 note 5242880
 run_ok vaultctl restore vault vm latest --to "$DEV" --resume --json
 assert_contains "$OUT" '"resumedFrom": 5242880'
@@ -55,6 +62,17 @@ note 5242880
 run_ok vaultctl restore vault vm latest --to "$DEV" --resume
 assert_contains "$ERR" "was used since"
 cmp "$DEV" a.img || fail "another disk after a fresh start"
+# Another device of that number: a new one, which is zeros, or one of another restore.
+blkdiscard -fz "$DEV" 2>/dev/null || dd if=/dev/zero of="$DEV" bs=1M count=12 status=none
+note 5242880
+run_ok vaultctl restore vault vm latest --to "$DEV" --resume --json
+assert_contains "$ERR" "another device"
+assert_contains "$OUT" '"resumedFrom": 0'
+cmp "$DEV" a.img || fail "zeros are left on a new device"
+head_of ffeeddccbbaa99887766554433221100
+note 5242880
+run_ok vaultctl restore vault vm latest --to "$DEV" --resume --json
+assert_contains "$OUT" '"resumedFrom": 0'
 [[ ! -e $journal ]] || fail "the journal is left"
 
 attach small 5M

@@ -36,13 +36,36 @@ mkdir half
 cp b.img half/.b.img.vaultfs-partial
 dd if=/dev/zero of=half/.b.img.vaultfs-partial bs=1M seek=40 count=20 \
 	conv=notrunc status=none
-printf 'vaultfs-restore 1\n%s b %s 62914560 1048576 raw\n41943040\nend\n' \
+printf 'vaultfs-restore 2\n%s b %s 62914560 1048576 raw\n\n41943040\nend\n' \
 	"$id" "$root" >half/.b.img.vaultfs-progress
 run_ok vaultctl restore vault vm latest -d b --to half/b.img --resume --json
 assert_contains "$OUT" '"resumedFrom": 41943040'
 assert_contains "$OUT" '"writtenBytes": 20971520'
 assert_same half/b.img b.img
 assert_eq "$(ls -A half)" b.img
+
+# A file that is complete is believed only while it is the one that was restored.
+complete() {
+	printf 'vaultfs-restore 2\n%s b %s 62914560 1048576 raw\n%s\n62914560\nend\n' \
+		"$id" "$root" "$1" >half/.b.img.vaultfs-progress
+}
+mark() {
+	python3 -c 'import os
+s = os.stat("half/b.img")
+print("%d:%d:%d.%09d" % (s.st_ino, s.st_size, *divmod(s.st_mtime_ns, 10**9)))'
+}
+old=$(mark)
+complete "$old"
+run_ok vaultctl restore vault vm latest -d b --to half/b.img --resume --json
+assert_contains "$OUT" '"wasDone": true'
+printf changed | dd of=half/b.img conv=notrunc status=none
+cp half/b.img changed.img
+complete "$old"
+run_fails 1 vaultctl restore vault vm latest -d b --to half/b.img --resume
+assert_contains "$ERR" "b.img was changed since it was restored; remove it or use --force"
+assert_same half/b.img changed.img
+run_ok vaultctl restore vault vm latest -d b --to half/b.img --resume --force
+assert_same half/b.img b.img
 
 # A signal keeps what is there.
 mkdir sig

@@ -60,12 +60,12 @@ assert_contains "$ERR" "already"
 
 # A partial file of something else is not gone on with.
 cp b.img .again.img.vaultfs-partial
-printf 'vaultfs-restore 1\nsomething else\n999999\nend\n' >.again.img.vaultfs-progress
+printf 'vaultfs-restore 2\nsomething else\n\n999999\nend\n' >.again.img.vaultfs-progress
 run_ok vaultctl restore vault vm latest --to again.img -d b --resume
 assert_contains "$ERR" "from the start"
 assert_same again.img b.img
 # Nor with a torn or foolish journal.
-for text in '' garbage 'vaultfs-restore 1\nx\n5' 'vaultfs-restore 1\nx\n99999999999999\nend\n'; do
+for text in '' garbage 'vaultfs-restore 2\nx\n\n5' 'vaultfs-restore 2\nx\n\n99999999999999\nend\n'; do
 	head -c 1000000 /dev/urandom >.again.img.vaultfs-partial
 	printf '%b' "$text" >.again.img.vaultfs-progress
 	run_ok vaultctl restore vault vm latest --to again.img -d b --resume --force
