@@ -68,6 +68,27 @@ int writer_reload_head(struct writer *w)
 	return 0;
 }
 
+/* A retired key never comes back: what to do is told. r: why it does not
+ * count. */
+static int refuse_key(struct writer *w, int r)
+{
+	const struct vf_config *c = &w->config->c;
+	char key[2 * SIGN_PUBLIC_SIZE + 1], id[33];
+
+	for (size_t i = 0; i < c->nkeys; i++) {
+		if (!c->keys[i].retired ||
+		    memcmp(&c->keys[i].key, &w->key, sizeof(w->key)) != 0)
+			continue;
+		hex_of(w->key.b, sizeof(w->key.b), key);
+		hex_of(vault_id(w->v)->b, sizeof(vault_id(w->v)->b), id);
+		return fail(
+			r,
+			"%s: this host's writer key %.16s… was retired; move vaults/%s/writer.key of the configuration directory (~/.config/vaultfs) away, then 'vaultctl key show' makes a new one for the owner to add",
+			w->vm, key, id);
+	}
+	return r;
+}
+
 static int open_key(struct writer *w)
 {
 	int r = keys_load(vault_id(w->v), "writer", &w->seed);
@@ -77,7 +98,7 @@ static int open_key(struct writer *w)
 	if (!r)
 		r = vf_config_key_counts(&w->config->c, &w->key, w->vm,
 					 w->gen.seq);
-	return r;
+	return r == -EKEYREJECTED ? refuse_key(w, r) : r;
 }
 
 static int open_writer(struct vault *v, const char *vm, struct writer *w)

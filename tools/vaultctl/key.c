@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "backend/vault/keys.h"
 #include "backend/vault/writer.h"
@@ -171,11 +172,37 @@ static int key_add(int argc, char **argv)
 	return r < 0 ? r : report_key(&c, &key, "added");
 }
 
+/* Without a writer nobody can back up, and whoever retires one may have meant
+ * another. */
+static int check_not_last(struct vault *v, const struct sign_public *key)
+{
+	DROP(vault_config) struct vault_config *config = vault_config_ref(v);
+	bool active = false;
+
+	for (size_t i = 0; i < config->c.nkeys; i++) {
+		if (config->c.keys[i].retired)
+			continue;
+		if (!key_equal(&config->c.keys[i].key, key))
+			return 0;
+		active = true;
+	}
+	if (!active)
+		return 0; /* retiring it says why */
+	return fail(-EINVAL,
+		    "this is the last active writer key: without it no host "
+		    "can back up; --force retires it all the same");
+}
+
 static int key_retire(int argc, char **argv)
 {
+	bool force = false;
+	const struct option_def options[] = {
+		{ 0, "force", OPTION_FLAG, &force, NULL,
+		  "also the last one that is active" },
+	};
 	DROP(command)
-	struct command c = COMMAND_PLAIN(
-		"key retire", "VAULT KEY",
+	struct command c = COMMAND(
+		"key retire", "VAULT KEY", options,
 		"Retires a writer key: what it has signed up to now counts, "
 		"what it signs from now on does not. Needs the owner key.");
 	DROP(opened) struct opened o = { 0 };
@@ -188,6 +215,8 @@ static int key_retire(int argc, char **argv)
 	r = parse_key("KEY", c.args.v[1], &key);
 	if (r == 0)
 		r = open_for_keys(&c, &o, &v);
+	if (r == 0 && !force)
+		r = check_not_last(v, &key);
 	if (r == 0)
 		r = vault_key_retire(v, &key);
 	return r < 0 ? r : report_key(&c, &key, "retired");
@@ -271,6 +300,19 @@ static int key_pin(int argc, char **argv)
 
 /* --- show --- */
 
+static void warn_retired(struct vault *v, const struct sign_public *key)
+{
+	DROP(vault_config) struct vault_config *config = vault_config_ref(v);
+
+	for (size_t i = 0; i < config->c.nkeys; i++)
+		if (config->c.keys[i].retired &&
+		    key_equal(&config->c.keys[i].key, key))
+			log_warn("this key was retired and cannot come back: "
+				 "move the file writer.key of this vault away "
+				 "(see FILES in vaultctl(1)), and run this "
+				 "again for a new one");
+}
+
 static int key_show(int argc, char **argv)
 {
 	DROP(command)
@@ -293,6 +335,7 @@ static int key_show(int argc, char **argv)
 		r = vault_key_local(v, &key);
 	if (r < 0)
 		return r;
+	warn_retired(v, &key);
 	key_hex(&key, hex);
 	if (!c.json)
 		return puts(hex) == EOF ? -EIO : 0;

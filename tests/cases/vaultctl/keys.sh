@@ -58,8 +58,28 @@ done
 run_ok owner vaultctl key list vault --json
 assert_contains "$OUT" '"active": false'
 run_fails 1 other vaultctl backup vault vm -d os=x.img
-assert_contains "$ERR" "retired"
+id=$(basename other/c/vaults/*)
+said="this host's writer key ${mine:0:16}… was retired; move vaults/$id/writer.key of"
+assert_contains "$ERR" "vaultctl: vm: $said"
+run_fails 1 other vaultctl prune vault vm latest
+assert_contains "$ERR" "vm: $said"
+run_ok other vaultctl key show vault
+assert_eq "$OUT" "$mine"
+assert_contains "$ERR" "this key was retired and cannot come back"
 run_fails 1 owner vaultctl key retire vault "$wrong"
+# What it says to do helps.
+mv "other/c/vaults/$id/writer.key" retired.key
+run_ok other vaultctl key show vault
+assert_eq "$ERR" ""
+new=$OUT
+[[ $new != "$mine" ]] || fail "the key is the same"
+run_ok owner vaultctl key add vault "$new"
+run_ok other vaultctl backup vault again -d os=x.img
+# The last one is not retired by mistake.
+run_ok owner vaultctl key retire vault "$new"
+last=$(owner vaultctl key show vault)
+run_fails 1 owner vaultctl key retire vault "$last"
+assert_contains "$ERR" "the last active writer key"
 run_ok other vaultctl verify vault
 run_ok owner vaultctl verify vault
 run_ok owner vaultctl list -1 vault vm
@@ -79,3 +99,8 @@ cp -r vault before
 run_ok owner vaultctl backup vault vm -d os=x.img
 run_fails 1 owner vaultctl list before vm
 assert_contains "$ERR" "rolled back"
+
+rm -rf owner/s
+run_ok owner vaultctl key retire --force vault "$last"
+run_fails 1 owner vaultctl backup vault vm -d os=x.img
+assert_contains "$ERR" "was retired"
