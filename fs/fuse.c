@@ -376,7 +376,27 @@ struct listing {
 	char *buf;
 	size_t size, used;
 	int error;
+	/* Nodes that the reply tells the kernel of: it forgets them, if it hears
+	 * of them. */
+	uint64_t *told;
+	size_t ntold, told_cap;
 };
+
+/* Room for one more in l->told. */
+static bool told_room(struct listing *l)
+{
+	size_t cap = l->told_cap ? 2 * l->told_cap : 64;
+	uint64_t *more;
+
+	if (l->ntold < l->told_cap)
+		return true;
+	more = reallocarray(l->told, cap, sizeof(*more));
+	if (!more)
+		return false;
+	l->told = more;
+	l->told_cap = cap;
+	return true;
+}
 
 static int list_plain(struct listing *l, const char *name,
 		      const struct tree_entry *e, uint64_t cookie)
@@ -405,13 +425,15 @@ static int list_plus(struct listing *l, const char *name,
 	    l->size - l->used)
 		return 1;
 	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-		r = tree_dir_adopt(l->dir, name, &known);
+		r = told_room(l) ? tree_dir_adopt(l->dir, name, &known)
+				 : fail(-ENOMEM, "no memory for a listing");
 		if (r == -ENOENT)
 			return 0;
 		if (r) {
 			l->error = r;
 			return 1;
 		}
+		l->told[l->ntold++] = known.id;
 	}
 	p = param_of(fs, &known);
 	l->used += fuse_add_direntry_plus(l->req, l->buf + l->used,
@@ -432,6 +454,7 @@ static int list_one(void *ctx, const char *name, const struct tree_entry *e,
 static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi, bool plus)
 {
+	struct fs *fs = fs_of(req);
 	size_t room = min_u64(size, LIST_MAX);
 	DROP(mem) char *buf = malloc(room ? room : 1);
 	struct listing l = {
@@ -454,8 +477,10 @@ static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	 * call. */
 	if (r && !l.used)
 		reply_failed(req, ino, r);
-	else
-		fuse_reply_buf(req, buf, l.used);
+	else if (fuse_reply_buf(req, buf, l.used))
+		for (size_t i = 0; i < l.ntold; i++)
+			tree_forget(fs->tree, l.told[i], 1);
+	free(l.told);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
