@@ -332,8 +332,8 @@ int restore_to_device(struct restore_disk *disk,
 		r = open_state(&d);
 	if (r < 0)
 		return r;
-	d.journal =
-		(struct journal){ d.statefd, d.journal_name, disk->identity, "" };
+	d.journal = (struct journal){ d.statefd, d.journal_name, disk->identity,
+				      "" };
 	r = write_all(&d, disk, o);
 	if (r == -ECANCELED)
 		return fail(r, "%s: %s (--resume goes on from there)", disk->to,
