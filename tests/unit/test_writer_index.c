@@ -580,7 +580,7 @@ static void test_retire_race(bool commit_in_between, bool new_vm)
 	if (commit_in_between)
 		world_check_all(&w);
 	b.time_ns = 3;
-	CHECK_SAYS(-EKEYREJECTED, "after it was retired",
+	CHECK_SAYS(-EKEYREJECTED, "was retired; move",
 		   world_backup(&w, &b, &res));
 	image_release(&d.image);
 	world_release(&w);
