@@ -20,7 +20,11 @@ for i in {1..12}; do
 	wait $pid 2>/dev/null || code=$?
 	((code == 137 || code == 0)) || fail "exit code $code: $(cat err)"
 	vaultctl verify -q vault || fail "after kill $i"
-	((code)) || break
+	# Killed between the commit and its own end, it has done its work.
+	if vaultctl list vault vm | grep -q '^2026-01-02'; then
+		code=0
+		break
+	fi
 done
 if ((code)); then
 	run_ok vaultctl backup vault vm -d os=a.img -t 2026-01-02T00:00:00Z --json
