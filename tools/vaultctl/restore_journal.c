@@ -70,8 +70,7 @@ uint64_t journal_read(struct journal *j, bool *other)
 	done = mark ? line(&p) : NULL;
 	end = done ? line(&p) : NULL;
 	if (!end || strcmp(end, "end") || strcmp(magic, MAGIC) ||
-	    strlen(mark) >= sizeof(j->mark) ||
-	    parse_u64(done, &n) < 0)
+	    strlen(mark) >= sizeof(j->mark) || parse_u64(done, &n) < 0)
 		return 0;
 	*other = !*j->identity || strcmp(identity, j->identity);
 	if (*other)
