@@ -47,6 +47,7 @@ note() {
 		"$id" "$root" "$nonce" "$1" >"$journal"
 }
 # head: as it is while a restore is under way.
+# shellcheck disable=SC2001 # a group and a reference, which the shell has not
 head_of() {
 	dd if=/dev/zero of="$DEV" bs=1M count=1 status=none
 	printf 'vaultfs-restore\n%b' "$(sed 's/../\\x&/g' <<<"$1")" |
