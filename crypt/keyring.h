@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * keyring: the keys that the user holds, in the order given: KEKs, each behind a
+ * provider (a private key file, PKCS#11, Key Vault), and keys that open volumes by
+ * themselves (BEK files, passphrases).
+ *
+ * A provider that has no key for a record answers -ENOKEY, and the next is tried;
+ * anything else puts it out of use until keyring_reset() (one login attempt a
+ * process) and is told. Each KEK is tried once per record and process, only on
+ * records that it matches or that name none; what was found, and that nothing was,
+ * is remembered.
+ *
+ * Any thread; one unwrapping at a time, others wait.
+ */
+#pragma once
+#include "backend/base/secret.h"
+#include "crypt/escrow.h"
+#include "crypt/volume.h"
+
+struct keyring;
+
+/* Empty. */
+int keyring_new(struct keyring **ret) MUST_USE;
+/* --kek PATH|pkcs11:URI|https:URL[,pass-file=F|,pass-fd=N]. May prompt on a
+ * terminal. */
+int keyring_add_kek(struct keyring *k, const char *spec) MUST_USE;
+/* --keys FILE, 0600: lines as --kek, --bek and --password-file take them. */
+int keyring_add_file(struct keyring *k, const char *path) MUST_USE;
+/* --bek FILE, --password-file FILE. */
+int keyring_add_bek(struct keyring *k, const char *path) MUST_USE;
+int keyring_add_password(struct keyring *k, const char *path) MUST_USE;
+
+/*
+ * The BEK of a record, which is of `what` ("os-p2", for messages); to be closed by
+ * the caller. -ENOKEY: no KEK here unwraps it ("KEK K does not unwrap the BEK of
+ * os-p2", or which KEK is missing); else a provider failed.
+ */
+int keyring_unwrap(struct keyring *k, const struct escrow_record *record,
+		   const char *what, struct secret **ret) MUST_USE;
+
+/* A key that opens volumes by itself, to be tried on each. Borrowed. */
+struct keyring_plain {
+	const char *name; /* its file's */
+	enum key_kind kind;
+	struct secret *key;
+};
+size_t keyring_plain_count(const struct keyring *k);
+const struct keyring_plain *keyring_plain_at(const struct keyring *k, size_t i);
+
+/* What was out of use is tried again, and what was not found asked again
+ * (SIGHUP). */
+void keyring_reset(struct keyring *k);
+void keyring_close(struct keyring *k);
+
+DROP_DEFINE(keyring, struct keyring *, keyring_close)
