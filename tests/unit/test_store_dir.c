@@ -416,7 +416,9 @@ static void test_back_again_threads(void)
 	}
 	CHECK(mkdir(root, 0700) == 0);
 	CHECK(mkdir(in(root, "a"), 0700) == 0);
-	make_file(in(root, "a/1"), "one");
+	/* Renamed here too: they would see one that is being written. */
+	make_file(in(root, "a/new"), "one");
+	CHECK(rename(in(root, "a/new"), in(root, "a/1")) == 0);
 	usleep(20000);
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < ARRAY_SIZE(them); i++) {
