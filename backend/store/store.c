@@ -272,6 +272,13 @@ int store_remove(struct store *s, const char *key)
 	return s->ops->remove(s, key);
 }
 
+void store_traffic(struct store *s, struct store_traffic *out)
+{
+	*out = (struct store_traffic){ 0 };
+	if (s->ops->traffic)
+		s->ops->traffic(s, out);
+}
+
 void store_close(struct store *s)
 {
 	if (s)

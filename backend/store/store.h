@@ -49,6 +49,18 @@ struct store_piece {
 	size_t len;
 };
 
+/* What was measured of a store that is reached over a network. */
+struct store_traffic {
+	/* Requests in flight that are useful; 0: the store is local, and has
+	 * nothing below. */
+	unsigned parallel;
+	/* From a request to the first byte of its answer, smoothed over the
+	 * last few; 0: none yet. */
+	uint64_t wait_ns;
+	uint64_t requests, retries;   /* so far; tries are requests */
+	uint64_t bytes_in, bytes_out; /* of bodies, so far */
+};
+
 struct store_ops {
 	const char *name;
 	int (*stat)(struct store *s, const char *key, uint64_t *size);
@@ -65,6 +77,8 @@ struct store_ops {
 	int (*list)(struct store *s, const char *prefix, const char *after,
 		    size_t max, bool fold, struct store_list *out);
 	int (*remove)(struct store *s, const char *key);
+	/* Optional: without it the store is local. */
+	void (*traffic)(struct store *s, struct store_traffic *out);
 	void (*close)(struct store *s);
 };
 
@@ -127,6 +141,7 @@ void store_list_release(struct store_list *l);
 /* -ENOENT if it is not there. Not durable by itself: after a power failure the
  * object may be there again. */
 int store_remove(struct store *s, const char *key) MUST_USE;
+void store_traffic(struct store *s, struct store_traffic *out);
 void store_close(struct store *s);
 
 /* For implementations; store_init() copies url. */

@@ -1,0 +1,1028 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The client: callers build a try, hand it to the client's thread, and wait for
+ * its end. The thread owns the multi handle, and a try from when it takes it
+ * out of the queue until it marks it as ended; what a try has found out is
+ * judged in the caller's thread.
+ *
+ *	http_do: prepare -> queue -> [thread: run] -> judge -> again, or done
+ *
+ * Locks: http.lock alone, never held across I/O.
+ */
+#include "backend/store/http_impl.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "backend/base/cancel.h"
+#include "backend/base/err.h"
+#include "backend/base/hash.h"
+#include "backend/base/log.h"
+#include "backend/base/parse.h"
+
+#define CONNECTIONS 64
+#define CONNECT_MS 10000
+#define STALL_MS 30000
+#define BUDGET_MS 60000
+#define FIRST_MS 15000
+#define BACKOFF_MS 1000
+#define EXPLANATION_MAX (64u << 10)
+#define BUFFER_SIZE (512L << 10)
+/* How often a waiting caller asks whether it is still wanted. */
+#define ASK_MS 50
+#define HOST_MAX 280
+
+struct try;
+
+struct http {
+	struct http_options o; /* with no zeros */
+	char *ca_file;
+	CURLM *multi; /* the thread's */
+	pthread_t thread;
+	bool started;
+	atomic_bool seen; /* some host has answered */
+
+	pthread_mutex_t lock;
+	pthread_cond_t ended;	    /* some try ended */
+	struct try *first, *last;   /* lock; the queue */
+	struct try *running;	    /* lock; a list */
+	unsigned nrunning;	    /* lock */
+	bool ending;		    /* lock */
+	struct http_traffic counts; /* lock */
+};
+
+/* One answer that is being put together, over all its tries. */
+struct transfer {
+	struct http *h;
+	const struct http_request *q;
+	struct http_response *a;
+	uint64_t got;  /* bytes of the body that are kept */
+	char *etag;    /* of the object whose bytes they are */
+	uint64_t sent; /* the most of the body that one try got out */
+	uint64_t start_ns;
+};
+
+struct
+try {
+	struct transfer *t;
+	struct http_wire wire;
+	CURL *easy;
+	struct curl_slist *list;
+	/* Of the body that is sent. */
+	size_t piece, at;
+	/* The thread's while it runs. */
+	bool judged;	       /* the head was looked at */
+	bool whole_head;       /* its end was seen */
+	bool explain;	       /* the body only explains a failure */
+	int verdict;	       /* negative: the answer is refused */
+	struct err_saved said; /* with verdict */
+	CURLcode code;
+	uint64_t began_ns;     /* when it left the queue */
+	struct try *next;      /* lock */
+	bool is_running, done; /* lock */
+	bool drop;	       /* lock: nobody waits for it any more */
+};
+
+/* --- callbacks, in the client's thread --- */
+
+static int refuse(struct try *y, int r)
+{
+	err_save(r, &y->said);
+	y->verdict = r;
+	return r;
+}
+
+static size_t on_head(char *line, size_t size, size_t n, void *arg)
+{
+	struct try *y = arg;
+	struct http_response *a = y->t->a;
+
+	n *= size;
+	if (n >= 5 && !memcmp(line, "HTTP/", 5)) {
+		/* The one before was 1xx, or a proxy's. */
+		buf_reset(&a->head);
+		y->whole_head = false;
+		return n;
+	}
+	y->whole_head |= *line == '\r' || *line == '\n';
+	http_head_line(&a->head, line, n);
+	if (a->head.failed) {
+		refuse(y, buf_check(&a->head, "the head of an answer"));
+		return 0;
+	}
+	return n;
+}
+
+/* Of an answer that says which part of the object it has. */
+static int judge_part(struct try *y, uint64_t from)
+{
+	struct transfer *t = y->t;
+	const char *text = http_header(t->a, "Content-Range");
+	const char *etag = http_header(t->a, "ETag");
+	uint64_t end = t->q->len ? t->q->off + t->q->len : UINT64_MAX;
+	struct http_range g;
+
+	if (!text || !http_parse_range(text, &g))
+		return fail(-EPROTO,
+			    "%s: the server sent a part of it and did "
+			    "not say which",
+			    t->q->what);
+	t->a->total = g.total;
+	if (t->etag && etag && strcmp(etag, t->etag) != 0)
+		return fail(-ESTALE, "%s: it changed while it was read",
+			    t->q->what);
+	if (t->q->len && g.total != UINT64_MAX && g.total < end) {
+		t->a->status = 416;
+		y->explain = true;
+		return 0;
+	}
+	if (!t->q->len)
+		end = g.total;
+	if (!g.placed || g.first != from || end == UINT64_MAX ||
+	    g.last != end - 1)
+		return fail(-EPROTO,
+			    "%s: the server sent another part of it "
+			    "than was asked",
+			    t->q->what);
+	return 0;
+}
+
+/* Once all of the head is there. */
+static int judge_head(struct try *y)
+{
+	struct transfer *t = y->t;
+	const char *etag = http_header(t->a, "ETag");
+	long status = 0;
+	int r = 0;
+
+	y->judged = true;
+	curl_easy_getinfo(y->easy, CURLINFO_RESPONSE_CODE, &status);
+	t->a->status = (int)status;
+	y->explain = status >= 300;
+	if (y->explain)
+		return 0;
+	if (t->q->len || t->got) {
+		if (status != 206)
+			return fail(-EPROTO,
+				    "%s: the server does not send a "
+				    "part of it: it answered %ld",
+				    t->q->what, status);
+		r = judge_part(y, t->q->off + t->got);
+	} else if (status == 206) {
+		return fail(-EPROTO,
+			    "%s: the server sent a part of it where "
+			    "all was asked",
+			    t->q->what);
+	}
+	if (r == 0 && !t->etag && etag) {
+		t->etag = strdup(etag);
+		if (!t->etag)
+			return fail(-ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+static int too_big(const struct http_request *q)
+{
+	return fail(-EFBIG, "%s: larger than its maximum of %zu bytes", q->what,
+		    q->body_max);
+}
+
+static int place(struct try *y, const char *p, size_t n)
+{
+	struct transfer *t = y->t;
+	struct buf *body = &t->a->body;
+
+	if (y->explain) {
+		size_t room =
+			EXPLANATION_MAX - min_u64(body->len, EXPLANATION_MAX);
+
+		buf_add(body, p, min_u64(n, room));
+		return body->no_memory ? fail(-ENOMEM, "out of memory") : 0;
+	}
+	if (t->q->len) {
+		if (n > t->q->len - t->got)
+			return fail(-EPROTO,
+				    "%s: the server sent more than "
+				    "was asked",
+				    t->q->what);
+		memcpy((char *)t->q->into + t->got, p, n);
+	} else {
+		if (n > t->q->body_max - t->got)
+			return too_big(t->q);
+		buf_add(body, p, n);
+		if (body->failed)
+			return buf_check(body, t->q->what);
+	}
+	t->got += n;
+	return 0;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct try *y = arg;
+	int r = 0;
+
+	n *= size;
+	if (!y->judged) {
+		r = judge_head(y);
+		/* Announced as too long: none of it is waited for. */
+		if (r == 0 && !y->explain && !y->t->q->len) {
+			curl_off_t whole = -1;
+
+			curl_easy_getinfo(y->easy,
+					  CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
+					  &whole);
+			if (whole > 0 &&
+			    (uint64_t)whole + y->t->got > y->t->q->body_max)
+				r = too_big(y->t->q);
+		}
+	}
+	if (r == 0)
+		r = place(y, p, n);
+	if (r < 0) {
+		refuse(y, r);
+		return 0;
+	}
+	return n;
+}
+
+static size_t on_send(char *p, size_t size, size_t n, void *arg)
+{
+	struct try *y = arg;
+	const struct http_request *q = y->t->q;
+	size_t done = 0;
+
+	n *= size;
+	while (done < n && y->piece < q->npieces) {
+		const struct store_piece *x = &q->pieces[y->piece];
+		size_t part = min_u64(n - done, x->len - y->at);
+
+		if (part)
+			memcpy(p + done, (const char *)x->data + y->at, part);
+		done += part;
+		y->at += part;
+		if (y->at == x->len) {
+			y->piece++;
+			y->at = 0;
+		}
+	}
+	return done;
+}
+
+/* libcurl rewinds when a kept connection turns out to be dead. */
+static int on_seek(void *arg, curl_off_t off, int origin)
+{
+	struct try *y = arg;
+
+	if (origin != SEEK_SET || off != 0)
+		return CURL_SEEKFUNC_CANTSEEK;
+	y->piece = y->at = 0;
+	return CURL_SEEKFUNC_OK;
+}
+
+/* --- the client's thread --- */
+
+static void finish(struct try *y, CURLcode code)
+{
+	struct http *h = y->t->h;
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	for (struct try **p = &h->running; *p; p = &(*p)->next) {
+		if (*p == y) {
+			*p = y->next;
+			h->nrunning--;
+			break;
+		}
+	}
+	y->code = code;
+	y->done = true;
+	pthread_cond_broadcast(&h->ended);
+}
+
+/* The next in the queue that may run, NULL if none. */
+static struct try *dequeue(struct http *h)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+	struct try *y = h->first;
+
+	if (!y || h->nrunning >= h->o.connections)
+		return NULL;
+	h->first = y->next;
+	if (!h->first)
+		h->last = NULL;
+	y->next = h->running;
+	h->running = y;
+	h->nrunning++;
+	y->is_running = true;
+	y->began_ns = monotonic_ns();
+	return y;
+}
+
+/* One that runs and is not wanted any more. */
+static struct try *dropped(struct http *h)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	for (struct try *y = h->running; y; y = y->next)
+		if (y->drop)
+			return y;
+	return NULL;
+}
+
+static void turn(struct http *h)
+{
+	struct try *y;
+	CURLMsg *m;
+	int n;
+
+	while ((y = dropped(h))) {
+		curl_multi_remove_handle(h->multi, y->easy);
+		finish(y, CURLE_ABORTED_BY_CALLBACK);
+	}
+	while ((y = dequeue(h)))
+		if (curl_multi_add_handle(h->multi, y->easy) != CURLM_OK)
+			finish(y, CURLE_OUT_OF_MEMORY);
+	curl_multi_perform(h->multi, &n);
+	while ((m = curl_multi_info_read(h->multi, &n))) {
+		CURLcode code = m->data.result;
+		CURL *easy = m->easy_handle;
+
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&y);
+		curl_multi_remove_handle(h->multi, easy);
+		finish(y, code);
+	}
+}
+
+static bool nothing_left(struct http *h)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	return h->ending && !h->first && !h->running;
+}
+
+static bool may_start(struct http *h)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	return h->first && h->nrunning < h->o.connections;
+}
+
+static void *client_main(void *arg)
+{
+	struct http *h = arg;
+
+	while (!nothing_left(h)) {
+		turn(h);
+		if (!may_start(h))
+			curl_multi_poll(h->multi, NULL, 0, 1000, NULL);
+	}
+	return NULL;
+}
+
+/* --- one try, in the caller's thread --- */
+
+static void try_release(struct try *y)
+{
+	curl_easy_cleanup(y->easy);
+	curl_slist_free_all(y->list);
+	http_wire_release(&y->wire);
+}
+
+static void drop_try(struct try *y)
+{
+	try_release(y);
+}
+
+static int add_line(struct try *y, const char *line)
+{
+	struct curl_slist *more = curl_slist_append(y->list, line);
+
+	if (!more)
+		return fail(-ENOMEM, "out of memory");
+	y->list = more;
+	return 0;
+}
+
+static int add_fields(struct try *y)
+{
+	/* Waiting for "100 Continue" would cost a round trip. */
+	int r = add_line(y, "Expect:");
+
+	for (size_t i = 0; r == 0 && i < y->wire.nfields; i++) {
+		const struct http_field *f = &y->wire.fields[i];
+		DROP(mem) char *line = NULL;
+
+		if (asprintf(&line, *f->value ? "%s: %s" : "%s;%s", f->name,
+			     f->value) < 0) {
+			line = NULL;
+			return fail(-ENOMEM, "out of memory");
+		}
+		r = add_line(y, line);
+	}
+	return r;
+}
+
+/* Where the next try begins, and that it must be of the same object. */
+static int set_range(struct try *y)
+{
+	struct transfer *t = y->t;
+	const struct http_request *q = t->q;
+	char text[64];
+	int r;
+
+	if (q->len)
+		snprintf(text, sizeof(text), "bytes=%llu-%llu",
+			 (unsigned long long)(q->off + t->got),
+			 (unsigned long long)(q->off + q->len - 1));
+	else if (t->got)
+		snprintf(text, sizeof(text), "bytes=%llu-",
+			 (unsigned long long)t->got);
+	else
+		return 0;
+	r = http_wire_set(&y->wire, q->range_field ? q->range_field : "Range",
+			  text);
+	if (r == 0 && t->got && t->etag && !http_wire_get(&y->wire, "If-Match"))
+		r = http_wire_set(&y->wire, "If-Match", t->etag);
+	return r;
+}
+
+static uint64_t rate_ms(uint64_t bytes)
+{
+	return bytes * 1000 / HTTP_RATE_MIN;
+}
+
+static uint64_t spent_ms(const struct transfer *t)
+{
+	return (monotonic_ns() - t->start_ns) / 1000000;
+}
+
+/* Milliseconds that are left for all further tries. */
+static uint64_t left_ms(const struct transfer *t)
+{
+	uint64_t budget = t->q->budget_ms ? t->q->budget_ms : t->h->o.budget_ms;
+	uint64_t spent = spent_ms(t);
+
+	if (!atomic_load(&t->h->seen))
+		budget = min_u64(budget, t->h->o.first_ms);
+	budget += rate_ms(t->got + t->sent);
+	return spent < budget ? budget - spent : 0;
+}
+
+static void set_limits(struct try *y, uint64_t left)
+{
+	const struct transfer *t = y->t;
+	const struct http_options *o = &t->h->o;
+	uint64_t ahead = t->q->len ? t->q->len : t->q->body_max;
+	uint64_t ms = left + rate_ms(ahead + y->wire.body_len) + 1;
+
+	curl_easy_setopt(y->easy, CURLOPT_CONNECTTIMEOUT_MS,
+			 (long)min_u64(o->connect_ms, left + 1));
+	curl_easy_setopt(y->easy, CURLOPT_TIMEOUT_MS,
+			 (long)min_u64(ms, INT32_MAX));
+	curl_easy_setopt(y->easy, CURLOPT_LOW_SPEED_LIMIT, (long)HTTP_RATE_MIN);
+	curl_easy_setopt(y->easy, CURLOPT_LOW_SPEED_TIME,
+			 (long)(min_u64(o->stall_ms, left + 999) + 999) / 1000);
+}
+
+static void set_body(struct try *y)
+{
+	const struct http_request *q = y->t->q;
+	bool writes = !strcmp(q->method, "PUT") || !strcmp(q->method, "POST") ||
+		      !strcmp(q->method, "PATCH");
+
+	if (q->npieces || writes) {
+		curl_easy_setopt(y->easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(y->easy, CURLOPT_INFILESIZE_LARGE,
+				 (curl_off_t)y->wire.body_len);
+		curl_easy_setopt(y->easy, CURLOPT_READFUNCTION, on_send);
+		curl_easy_setopt(y->easy, CURLOPT_READDATA, y);
+		curl_easy_setopt(y->easy, CURLOPT_SEEKFUNCTION, on_seek);
+		curl_easy_setopt(y->easy, CURLOPT_SEEKDATA, y);
+	}
+	if (!strcmp(q->method, "HEAD"))
+		curl_easy_setopt(y->easy, CURLOPT_NOBODY, 1L);
+	else if (strcmp(q->method, "GET") != 0)
+		curl_easy_setopt(y->easy, CURLOPT_CUSTOMREQUEST, q->method);
+}
+
+static int try_make(struct try *y, uint64_t left)
+{
+	const struct http_request *q = y->t->q;
+	int r = http_wire_init(&y->wire, q);
+
+	y->wire.number = y->t->a->tries;
+	if (r == 0)
+		r = set_range(y);
+	if (r == 0 && q->prepare)
+		r = q->prepare(q->ctx, &y->wire);
+	if (r == 0)
+		r = add_fields(y);
+	if (r < 0)
+		return blame(r, "%s", q->what);
+	y->easy = curl_easy_init();
+	if (!y->easy)
+		return fail(-ENOMEM, "out of memory");
+	curl_easy_setopt(y->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(y->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(y->easy, CURLOPT_PRIVATE, y);
+	curl_easy_setopt(y->easy, CURLOPT_USERAGENT,
+			 "vaultfs/" VAULTFS_VERSION);
+	curl_easy_setopt(y->easy, CURLOPT_HTTPHEADER, y->list);
+	curl_easy_setopt(y->easy, CURLOPT_HEADERFUNCTION, on_head);
+	curl_easy_setopt(y->easy, CURLOPT_HEADERDATA, y);
+	curl_easy_setopt(y->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(y->easy, CURLOPT_WRITEDATA, y);
+	curl_easy_setopt(y->easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+	curl_easy_setopt(y->easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE);
+	curl_easy_setopt(y->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	if (y->t->h->ca_file)
+		curl_easy_setopt(y->easy, CURLOPT_CAINFO, y->t->h->ca_file);
+	set_body(y);
+	set_limits(y, left);
+	if (curl_easy_setopt(y->easy, CURLOPT_URL, y->wire.url) != CURLE_OK)
+		return fail(-ENOMEM, "out of memory");
+	return 0;
+}
+
+static void enqueue(struct http *h, struct try *y)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	if (h->last)
+		h->last->next = y;
+	else
+		h->first = y;
+	h->last = y;
+	h->counts.requests++;
+	h->counts.retries += y->t->a->tries > 1;
+}
+
+/* One that has not begun is simply taken back. */
+static void give_up(struct http *h, struct try *y)
+{
+	struct try *before = NULL;
+
+	y->drop = true;
+	if (y->is_running || y->done)
+		return;
+	for (struct try *x = h->first; x != y; x = x->next)
+		before = x;
+	if (before)
+		before->next = y->next;
+	else
+		h->first = y->next;
+	if (h->last == y)
+		h->last = before;
+	y->code = CURLE_ABORTED_BY_CALLBACK;
+	y->done = true;
+}
+
+static void deadline_in(uint64_t ms, struct timespec *at)
+{
+	clock_gettime(CLOCK_MONOTONIC, at);
+	at->tv_sec += (time_t)(ms / 1000);
+	at->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (at->tv_nsec >= 1000000000) {
+		at->tv_sec++;
+		at->tv_nsec -= 1000000000;
+	}
+}
+
+/* Waits a moment; true when it has ended. */
+static bool wait_moment(struct http *h, struct try *y, bool drop)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+	struct timespec at;
+
+	if (drop && !y->drop)
+		give_up(h, y);
+	deadline_in(ASK_MS, &at);
+	while (!y->done)
+		if (pthread_cond_timedwait(&h->ended, held, &at))
+			break;
+	return y->done;
+}
+
+/* 0, or -ECANCELED when the try was given up. */
+static int try_run(struct try *y)
+{
+	struct http *h = y->t->h;
+	uint64_t grace = y->wire.body_len ? HTTP_WRITE_GRACE_MS : 0;
+	uint64_t asked_ns = 0, queued_ns = monotonic_ns();
+	bool drop = false;
+
+	enqueue(h, y);
+	curl_multi_wakeup(h->multi);
+	while (!wait_moment(h, y, drop)) {
+		if (!cancel_asked())
+			continue;
+		if (!asked_ns)
+			asked_ns = monotonic_ns();
+		if (monotonic_ns() - asked_ns < grace * 1000000)
+			continue;
+		drop = true;
+		curl_multi_wakeup(h->multi);
+	}
+	/* Its turn had to come first: the server is not to blame. */
+	if (y->began_ns)
+		y->t->start_ns += y->began_ns - queued_ns;
+	if (y->drop && y->code == CURLE_ABORTED_BY_CALLBACK)
+		return fail(-ECANCELED, "%s: stopped", y->t->q->what);
+	return 0;
+}
+
+static void count(struct try *y)
+{
+	struct http *h = y->t->h;
+	const char *m = y->t->q->method;
+	curl_off_t in = 0, out = 0, before = 0, first = 0;
+
+	curl_easy_getinfo(y->easy, CURLINFO_SIZE_DOWNLOAD_T, &in);
+	curl_easy_getinfo(y->easy, CURLINFO_SIZE_UPLOAD_T, &out);
+	curl_easy_getinfo(y->easy, CURLINFO_PRETRANSFER_TIME_T, &before);
+	curl_easy_getinfo(y->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+	y->t->sent = max_u64(y->t->sent, (uint64_t)out);
+	log_debug("%s %s: %d, %lld bytes in, %lld out, %lld us", m,
+		  y->t->q->what, y->t->a->status, (long long)in, (long long)out,
+		  (long long)first);
+
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+	h->counts.bytes_in += (uint64_t)in;
+	h->counts.bytes_out += (uint64_t)out;
+	if (y->code == CURLE_OK && first > before && !y->wire.body_len) {
+		uint64_t ns = (uint64_t)(first - before) * 1000;
+
+		h->counts.wait_ns = h->counts.wait_ns
+					    ? h->counts.wait_ns -
+						      h->counts.wait_ns / 8 +
+						      ns / 8
+					    : ns;
+	}
+}
+
+/* --- what comes of it --- */
+
+struct outcome {
+	bool again;
+	bool broke;   /* the connection did, in mid-flight or before */
+	bool reached; /* the server may have done what was asked */
+	char cause[400];
+};
+
+/* Of all codes, those that are worth a sentence of their own. */
+static const struct code {
+	CURLcode code;
+	bool again, reached;
+	const char *text; /* with the host for %s */
+} codes[] = {
+	{ CURLE_COULDNT_RESOLVE_HOST, true, false,
+	  "no address is known for %s" },
+	{ CURLE_COULDNT_RESOLVE_PROXY, true, false,
+	  "no address is known for the proxy on the way to %s" },
+	{ CURLE_COULDNT_CONNECT, true, false, "no connection to %s" },
+	{ CURLE_OPERATION_TIMEDOUT, true, true, "%s does not answer" },
+	{ CURLE_SEND_ERROR, true, true, "the connection to %s broke" },
+	{ CURLE_RECV_ERROR, true, true, "the connection to %s broke" },
+	{ CURLE_GOT_NOTHING, true, true, "the connection to %s broke" },
+	{ CURLE_PARTIAL_FILE, true, true, "the answer of %s broke off" },
+	{ CURLE_HTTP2, true, true, "the connection to %s broke" },
+	{ CURLE_HTTP2_STREAM, true, true, "the answer of %s broke off" },
+	{ CURLE_SSL_CONNECT_ERROR, true, false, "no TLS with %s" },
+	{ CURLE_PEER_FAILED_VERIFICATION, false, false,
+	  "the certificate of %s is not trusted: --cacert names the "
+	  "authority's, if it is not one of the system's" },
+	{ CURLE_SSL_CACERT_BADFILE, false, false,
+	  "no connection to %s: the file of --cacert has no certificate that "
+	  "can be read" },
+	{ CURLE_UNSUPPORTED_PROTOCOL, false, false,
+	  "%s does not speak HTTP (URLs begin with http: or https:)" },
+	{ CURLE_URL_MALFORMAT, false, false, "'%s' is no host" },
+	{ CURLE_WEIRD_SERVER_REPLY, false, true, "%s does not speak HTTP" },
+};
+
+static int judge_code(struct try *y, struct outcome *o)
+{
+	char host[HOST_MAX];
+	const struct code *c = NULL;
+
+	http_host(y->wire.url, host, sizeof(host));
+	for (size_t i = 0; !c && i < ARRAY_SIZE(codes); i++)
+		if (codes[i].code == y->code)
+			c = &codes[i];
+	if (y->code == CURLE_OUT_OF_MEMORY)
+		return fail(-ENOMEM, "out of memory");
+	if (!c)
+		return fail(-EPROTO, "%s: %s: %s", y->t->q->what, host,
+			    curl_easy_strerror(y->code));
+	o->again = c->again;
+	o->reached = c->reached;
+	o->broke = c->code != CURLE_OPERATION_TIMEDOUT;
+	const char *s = strstr(c->text, "%s");
+	snprintf(o->cause, sizeof(o->cause), "%.*s%s%s", (int)(s - c->text),
+		 c->text, host, s + 2);
+	return c->again ? 0 : fail(-EPROTO, "%s: %s", y->t->q->what, o->cause);
+}
+
+static bool status_again(int status)
+{
+	return status == 408 || status == 429 || status == 500 ||
+	       (status >= 502 && status <= 504);
+}
+
+static void judge_status(struct try *y, struct outcome *o)
+{
+	struct transfer *t = y->t;
+	const struct http_request *q = t->q;
+	int status = t->a->status;
+	const char *code = http_header(t->a, "x-ms-error-code");
+	char host[HOST_MAX];
+
+	atomic_store(&t->h->seen, true);
+	o->again = status_again(status) ||
+		   (q->again && status >= 300 && q->again(q->ctx, t->a));
+	o->reached = status != 429 && status != 503;
+	http_host(y->wire.url, host, sizeof(host));
+	if (code)
+		snprintf(o->cause, sizeof(o->cause), "%s answered %d %.100s",
+			 host, status, code);
+	else
+		snprintf(o->cause, sizeof(o->cause), "%s answered %d", host,
+			 status);
+}
+
+/* 0 and o->again false: it is done. */
+static int judge(struct try *y, struct outcome *o)
+{
+	struct transfer *t = y->t;
+	int r;
+
+	if (y->verdict < 0)
+		return err_load(&y->said);
+	/* libcurl takes a head that breaks off for an answer without body. */
+	if (y->code == CURLE_OK && !y->whole_head)
+		y->code = CURLE_PARTIAL_FILE;
+	if (y->code != CURLE_OK)
+		return judge_code(y, o);
+	if (!y->judged) {
+		r = judge_head(y); /* there was no body */
+		if (r < 0)
+			return r;
+	}
+	if (t->a->status == 412 && t->got && t->etag)
+		return fail(-ESTALE, "%s: it changed while it was read",
+			    t->q->what);
+	judge_status(y, o);
+	if (!o->again && t->a->status == 206 && t->q->len &&
+	    t->got < t->q->len) {
+		o->again = o->reached = o->broke = true;
+		http_host(y->wire.url, o->cause, sizeof(o->cause) / 2);
+		snprintf(o->cause + strlen(o->cause),
+			 sizeof(o->cause) - strlen(o->cause),
+			 " sends less than it announces");
+	}
+	return 0;
+}
+
+/* What a new try must not find: the rest of the one before. */
+static void forget(struct transfer *t)
+{
+	bool keep = t->q->len || (t->q->resume && t->etag);
+
+	buf_reset(&t->a->head);
+	t->a->status = 0;
+	if (t->a->total != UINT64_MAX)
+		t->a->total = UINT64_MAX;
+	if (!keep) {
+		t->got = 0;
+		free(take(t->etag));
+	}
+	if (t->q->len || !keep)
+		buf_reset(&t->a->body);
+	else
+		/* An explanation may stand after what is kept. */
+		t->a->body.len = t->got;
+}
+
+static int wait_ms(uint64_t ms)
+{
+	uint64_t end = monotonic_ns() + ms * 1000000;
+	int r;
+
+	for (;;) {
+		uint64_t now = monotonic_ns();
+		uint64_t part = min_u64(end > now ? end - now : 0,
+					UINT64_C(1000000) * ASK_MS);
+		struct timespec ts = { 0, (long)part };
+
+		r = cancel_check();
+		if (r < 0 || !part)
+			return r;
+		nanosleep(&ts, NULL);
+	}
+}
+
+static int spent(const struct transfer *t, const struct outcome *o)
+{
+	return fail(-EAGAIN, "%s: %s (%u %s in %llu s)", t->q->what, o->cause,
+		    t->a->tries, t->a->tries == 1 ? "try" : "tries",
+		    (unsigned long long)(spent_ms(t) + 500) / 1000);
+}
+
+/* Waits before the next try, or says why there is none. */
+static int again(struct transfer *t, const struct outcome *o)
+{
+	uint32_t dice = 0;
+	uint64_t ms;
+	int r;
+
+	if (t->q->once && o->reached)
+		return fail(-EAGAIN,
+			    "%s: %s, and it may have been done all "
+			    "the same",
+			    t->q->what, o->cause);
+	r = random_bytes(&dice, sizeof(dice));
+	if (r < 0)
+		return r;
+	ms = http_backoff_ms(t->h->o.backoff_ms, t->a->tries, o->broke,
+			     http_header(t->a, "Retry-After"), time_now_ns(),
+			     dice);
+	if (ms >= left_ms(t))
+		return spent(t, o);
+	log_info("%s: %s: try %u in %llu ms", t->q->what, o->cause,
+		 t->a->tries + 1, (unsigned long long)ms);
+	forget(t);
+	r = wait_ms(ms);
+	return r < 0 ? blame(r, "%s", t->q->what) : 0;
+}
+
+static int one_try(struct transfer *t, struct outcome *o)
+{
+	DROP(try) struct try y = { .t = t };
+	int r;
+
+	*o = (struct outcome){ 0 };
+	t->a->tries++;
+	r = try_make(&y, max_u64(left_ms(t), 1));
+	if (r == 0)
+		r = try_run(&y);
+	if (r < 0)
+		return r;
+	count(&y);
+	return judge(&y, o);
+}
+
+static int transfer(struct transfer *t)
+{
+	struct outcome o;
+	int r = cancel_check();
+
+	if (r < 0)
+		return blame(r, "%s", t->q->what);
+	for (;;) {
+		r = one_try(t, &o);
+		if (r < 0 || !o.again)
+			return r;
+		r = again(t, &o);
+		if (r < 0)
+			return r;
+	}
+}
+
+int http_do(struct http *h, const struct http_request *q,
+	    struct http_response *a)
+{
+	struct transfer t = { .h = h, .q = q, .a = a };
+	int r;
+
+	*a = (struct http_response){ .total = UINT64_MAX };
+	buf_init(&a->head, HTTP_HEAD_MAX);
+	/* An explanation may be longer than what is wanted; place() bounds
+	 * it. */
+	buf_init(&a->body, max_u64(q->body_max, EXPLANATION_MAX));
+	t.start_ns = monotonic_ns();
+	r = transfer(&t);
+	free(t.etag);
+	if (r < 0)
+		http_response_release(a);
+	return r;
+}
+
+/* --- the client --- */
+
+void http_traffic(struct http *h, struct http_traffic *out)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+	*out = h->counts;
+}
+
+unsigned http_connections(const struct http *h)
+{
+	return h->o.connections;
+}
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+static CURLcode global_code;
+
+static void global_init(void)
+{
+	global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static void set_defaults(struct http_options *o)
+{
+	o->connections = o->connections ? o->connections : CONNECTIONS;
+	o->connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS;
+	o->stall_ms = o->stall_ms ? o->stall_ms : STALL_MS;
+	o->budget_ms = o->budget_ms ? o->budget_ms : BUDGET_MS;
+	o->first_ms = o->first_ms ? o->first_ms : FIRST_MS;
+	o->backoff_ms = o->backoff_ms ? o->backoff_ms : BACKOFF_MS;
+}
+
+/* Signals are for the threads that the program has set up for them. */
+static int start(struct http *h)
+{
+	sigset_t all, before;
+	int e;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	e = pthread_create(&h->thread, NULL, client_main, h);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (e)
+		return fail(-ENOMEM, "cannot start a thread: %s",
+			    strerrordesc_np(e));
+	pthread_setname_np(h->thread, "http");
+	h->started = true;
+	return 0;
+}
+
+int http_new(const struct http_options *o, struct http **ret)
+{
+	DROP(http) struct http *h = NULL;
+	pthread_condattr_t attr;
+	int r;
+
+	pthread_once(&global_once, global_init);
+	if (global_code != CURLE_OK)
+		return fail(-EIO, "libcurl cannot be set up: %s",
+			    curl_easy_strerror(global_code));
+	/* An old file that cannot be read is told before the first try. */
+	if (o->ca_file && access(o->ca_file, R_OK) < 0)
+		return fail_errno(errno, "--cacert %s", o->ca_file);
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return fail(-ENOMEM, "out of memory");
+	h->o = *o;
+	set_defaults(&h->o);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&h->ended, &attr);
+	pthread_condattr_destroy(&attr);
+	h->ca_file = o->ca_file ? strdup(o->ca_file) : NULL;
+	h->multi = curl_multi_init();
+	if (!h->multi || (o->ca_file && !h->ca_file))
+		return fail(-ENOMEM, "out of memory");
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS,
+			  (long)h->o.connections);
+	r = start(h);
+	if (r < 0)
+		return r;
+	*ret = take(h);
+	return 0;
+}
+
+static void stop(struct http *h)
+{
+	{
+		DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+
+		h->ending = true;
+	}
+	curl_multi_wakeup(h->multi);
+	pthread_join(h->thread, NULL);
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	if (h->started)
+		stop(h);
+	curl_multi_cleanup(h->multi);
+	pthread_cond_destroy(&h->ended);
+	pthread_mutex_destroy(&h->lock);
+	free(h->ca_file);
+	free(h);
+}
