@@ -328,51 +328,126 @@ static void land(struct shard *sh, struct entry *e, int r)
 	unref_list(gone);
 }
 
-int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
-	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret)
+/* The entry of key, made and claimed (*mine) if there is none; NULL: no memory. With the
+ * lock held. */
+static struct entry *find_or_claim(struct shard *sh, uint64_t hash,
+				   const uint8_t key[static CACHE_KEY_SIZE],
+				   bool *mine)
 {
-	uint64_t hash = hash_key(key);
-	struct shard *sh = shard_of(c, hash);
-	struct cache_value v = { 0 };
-	DROP(entry) struct entry *e = NULL;
-	int r = 0;
+	struct entry *e = map_find(sh, hash, key);
 
-	pthread_mutex_lock(&sh->lock);
-	e = map_find(sh, hash, key);
+	*mine = !e;
 	if (e) {
 		entry_ref(e);
-		if (e->flight) {
-			r = await(sh, e);
-		} else {
-			sh->hits++;
-			touch(sh, e);
-		}
-		pthread_mutex_unlock(&sh->lock);
-		if (r < 0)
-			return r;
-		*ret = &take(e)->blob;
-		return 0;
+		return e;
 	}
 	/* Small: not worth a second look-up for the sake of the lock. */
 	e = entry_new(key, hash);
 	if (e)
 		e->flight = flight_new();
 	if (!e || !e->flight) {
-		pthread_mutex_unlock(&sh->lock);
-		return fail(-ENOMEM, "out of memory");
+		entry_unref(e);
+		return NULL;
 	}
 	map_add(sh, e);
 	sh->misses++;
-	pthread_mutex_unlock(&sh->lock);
+	return e;
+}
 
-	r = fill(ctx, &v);
-	if (r == 0)
-		entry_set(e, &v);
-	land(sh, e, r);
+static int cache_get_once(struct cache *c,
+			  const uint8_t key[static CACHE_KEY_SIZE],
+			  cache_fill_fn *fill, void *ctx, bool *waited,
+			  struct cache_blob **ret)
+{
+	uint64_t hash = hash_key(key);
+	struct shard *sh = shard_of(c, hash);
+	struct cache_value v = { 0 };
+	DROP(entry) struct entry *e = NULL;
+	bool mine;
+	int r = 0;
+
+	*waited = false;
+	pthread_mutex_lock(&sh->lock);
+	e = find_or_claim(sh, hash, key, &mine);
+	if (e && !mine) {
+		if (e->flight) {
+			*waited = true;
+			r = await(sh, e);
+		} else {
+			sh->hits++;
+			touch(sh, e);
+		}
+	}
+	pthread_mutex_unlock(&sh->lock);
+	if (!e)
+		return fail(-ENOMEM, "out of memory");
+	if (mine) {
+		r = fill(ctx, &v);
+		if (r == 0)
+			entry_set(e, &v);
+		land(sh, e, r);
+	}
 	if (r < 0)
 		return r;
 	*ret = &take(e)->blob;
 	return 0;
+}
+
+int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
+	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret)
+{
+	bool waited;
+	int r;
+
+	do {
+		r = cache_get_once(c, key, fill, ctx, &waited, ret);
+	} while (waited && r == -ECANCELED);
+	return r;
+}
+
+int cache_claim(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
+		struct cache_blob **ret, struct cache_claim **claim)
+{
+	uint64_t hash = hash_key(key);
+	struct shard *sh = shard_of(c, hash);
+	DROP(entry) struct entry *e = NULL;
+	bool mine, busy;
+
+	pthread_mutex_lock(&sh->lock);
+	e = find_or_claim(sh, hash, key, &mine);
+	busy = e && !mine && e->flight;
+	if (e && !mine && !busy) {
+		sh->hits++;
+		touch(sh, e);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	if (!e)
+		return fail(-ENOMEM, "out of memory");
+	if (busy)
+		return CACHE_BUSY;
+	if (mine) {
+		*claim = (struct cache_claim *)take(e);
+		return CACHE_CLAIMED;
+	}
+	*ret = &take(e)->blob;
+	return CACHE_HIT;
+}
+
+void cache_land(struct cache *c, struct cache_claim *claim, int r,
+		const struct cache_value *v, struct cache_blob **ret)
+{
+	DROP(entry) struct entry *e = (struct entry *)claim;
+
+	if (r == 0)
+		entry_set(e, v);
+	land(shard_of(c, e->hash), e, r);
+	if (r == 0 && ret)
+		*ret = &take(e)->blob;
+}
+
+size_t cache_max(const struct cache *c)
+{
+	return c->nshards * c->shards[0].max;
 }
 
 struct cache_blob *cache_peek(struct cache *c,

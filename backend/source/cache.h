@@ -72,10 +72,36 @@ void cache_free(struct cache *c);
  * A reference to the blob of key. On a miss it is made by fill(ctx): one fill a
  * key at a time, and whoever asks for the key meanwhile waits for it and shares
  * the result. A failure goes, with its sentence, to all who waited, and is not
- * remembered.
+ * remembered; -ECANCELED is the filler's own matter, and the next of those who
+ * waited fills in its place.
  */
 int cache_get(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
 	      cache_fill_fn *fill, void *ctx, struct cache_blob **ret) MUST_USE;
+
+/*
+ * The same in two steps, for who makes many blobs with one request. Never waits:
+ *
+ *	CACHE_HIT	*ret is a reference to the blob
+ *	CACHE_BUSY	somebody else is making it; cache_get() would wait
+ *	CACHE_CLAIMED	it is the caller's to make: cache_land() must follow,
+ *			whatever happens, in any thread
+ *
+ * or -ENOMEM. Who has a claim must not wait for somebody else's fill of the same
+ * kind of data before it has landed: two of them might wait for each other.
+ */
+enum cache_claimed { CACHE_HIT, CACHE_BUSY, CACHE_CLAIMED };
+struct cache_claim;
+int cache_claim(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
+		struct cache_blob **ret, struct cache_claim **claim) MUST_USE;
+/*
+ * r is 0 with *v made as by a fill, or a failure with this thread's sentence, which goes
+ * to all who wait; -ECANCELED gives the claim up: who waits makes it himself.
+ * ret: a reference, on success only; NULL: not wanted.
+ */
+void cache_land(struct cache *c, struct cache_claim *claim, int r,
+		const struct cache_value *v, struct cache_blob **ret);
+/* What the cache may hold. */
+size_t cache_max(const struct cache *c);
 /* A reference if the blob is there; else NULL: never waits, never fills. Counts
  * as a hit, or as nothing. */
 struct cache_blob *

@@ -292,7 +292,9 @@ int store_init(struct store *s, const struct store_ops *ops, const char *url,
 
 	if (!copy)
 		return fail(-ENOMEM, "out of memory");
-	*s = (struct store){ ops, copy, durable_puts };
+	*s = (struct store){ .ops = ops,
+			     .url = copy,
+			     .durable_puts = durable_puts };
 	return 0;
 }
 

@@ -88,6 +88,10 @@ struct store {
 	/* A put is durable on return; else only after the next barrier, and an
 	 * object put before a power failure without one may come back torn. */
 	bool durable_puts;
+	/* A round trip costs more than copying what it brings: its readers ask for much
+	 * at once and ahead of time, and its writers have many puts on their way. Set by
+	 * the opener, after store_init(). */
+	bool remote;
 };
 
 /*

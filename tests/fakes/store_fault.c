@@ -34,6 +34,23 @@ static bool due(const struct store_fault *f, uint64_t n, uint64_t first)
 	return first && n >= first && n - first < max_u64(f->fail_times, 1);
 }
 
+/* DROP(flight) struct store_fault *flying = fly(f); */
+static struct store_fault *fly(struct store_fault *f)
+{
+	uint64_t n = atomic_fetch_add(&f->flying, 1) + 1;
+	uint64_t max = atomic_load(&f->flying_max);
+
+	while (n > max &&
+	       !atomic_compare_exchange_weak(&f->flying_max, &max, n))
+		;
+	return f;
+}
+
+static void drop_flight(struct store_fault **f)
+{
+	atomic_fetch_sub(&(*f)->flying, 1);
+}
+
 /* Each call comes through here first. */
 static int begin(struct store_fault *f, enum store_call call, const char *key)
 {
@@ -106,7 +123,7 @@ static int fault_read(struct store *s, const char *key, void *buf, size_t len,
 		      uint64_t off)
 {
 	struct faulty *fs = faulty_of(s);
-	struct store_fault *f = fs->fault;
+	DROP(flight) struct store_fault *f = fly(fs->fault);
 	int r = begin(f, STORE_READ, key);
 
 	atomic_fetch_add(&f->bytes_read, len);
@@ -131,7 +148,7 @@ static int fault_get(struct store *s, const char *key, size_t max,
 		     struct buf *out)
 {
 	struct faulty *fs = faulty_of(s);
-	struct store_fault *f = fs->fault;
+	DROP(flight) struct store_fault *f = fly(fs->fault);
 	size_t had = out->len;
 	int r = begin(f, STORE_GET, key);
 
@@ -167,9 +184,11 @@ static int put_any(struct store *s, const char *key,
 		   const struct store_piece *pieces, size_t npieces, bool whole)
 {
 	struct faulty *fs = faulty_of(s);
+	DROP(flight) struct store_fault *flying = fly(fs->fault);
 	int r = begin(fs->fault, STORE_PUT, key);
 	struct err_saved said;
 
+	(void)flying;
 	for (size_t i = 0; i < npieces; i++)
 		atomic_fetch_add(&fs->fault->bytes_put, pieces[i].len);
 	if (r == 0)
@@ -267,6 +286,7 @@ int store_open_fault(struct store *inner, struct store_fault *fault,
 		free(fs);
 		return r;
 	}
+	fs->base.remote = inner->remote || fault->remote;
 	fs->inner = inner;
 	fs->fault = fault;
 	*ret = &fs->base;
@@ -281,4 +301,5 @@ void store_fault_reset(struct store_fault *fault)
 	atomic_store(&fault->bytes_read, 0);
 	atomic_store(&fault->bytes_put, 0);
 	atomic_store(&fault->fired, 0);
+	atomic_store(&fault->flying_max, 0);
 }

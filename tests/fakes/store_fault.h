@@ -49,6 +49,7 @@ struct store_fault {
 	const char *bend_other;
 	uint64_t bend_at;
 	unsigned delay_us; /* each call takes this long */
+	bool remote;	   /* the store says that it is far away */
 	/* Called before each call, in its thread; key is the prefix of a list,
 	 * "" of a barrier. */
 	void (*before)(void *ctx, enum store_call call, const char *key);
@@ -59,6 +60,8 @@ struct store_fault {
 	atomic_uint_fast64_t bytes_read; /* asked for by read, brought by get */
 	atomic_uint_fast64_t bytes_put;	 /* handed to put */
 	atomic_uint_fast64_t fired;	 /* faults and lies that happened */
+	/* Of read, get and put: at work now, and the most at once. */
+	atomic_uint_fast64_t flying, flying_max;
 };
 
 /* Borrows inner. A barrier that failed fails from then on, as the contract has it;

@@ -370,6 +370,75 @@ static void test_single_flight(void)
 	}
 }
 
+/* --- claims --- */
+
+static struct cache_value value_of(size_t size, int byte)
+{
+	struct cache_value v = { .data = malloc(size), .size = size };
+
+	CHECK(v.data);
+	memset(v.data, byte, size);
+	return v;
+}
+
+static void *waiter(void *arg)
+{
+	struct crowd *w = arg;
+	DROP(cache_blob) struct cache_blob *b = NULL;
+
+	if (cache_get(w->c, KEY(1), make, &w->r, &b) < 0) {
+		CHECK_STR(err_text(-EIO), "not today");
+		atomic_fetch_add(&w->failed, 1);
+		return NULL;
+	}
+	CHECK(b->size == 1000);
+	atomic_fetch_add(&w->served, 1);
+	return NULL;
+}
+
+/* Who waits for a claim has what it lands with, and makes it himself when it is given
+ * up. */
+static void test_claim(void)
+{
+	static const int ends[] = { 0, -EIO, -ECANCELED };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct crowd w = { .r = { .size = 1000, .byte = 8 } };
+		struct cache_value v = value_of(1000, 7);
+		struct cache_blob *b = NULL, *again = NULL;
+		struct cache_claim *claim = NULL, *second = NULL;
+		pthread_t t[THREADS];
+
+		CHECK_OK(cache_new(MIB, &w.c));
+		CHECK(cache_claim(w.c, KEY(1), &b, &claim) == CACHE_CLAIMED);
+		CHECK(cache_claim(w.c, KEY(1), &b, &second) == CACHE_BUSY);
+		CHECK(!b && !second && !holds(w.c, 1));
+		for (unsigned n = 0; n < THREADS; n++)
+			start(&t[n], waiter, &w);
+		while (stats(w.c).waits < THREADS)
+			nap_ms(1);
+		if (ends[i])
+			(void)fail(ends[i], "not today");
+		cache_land(w.c, claim, ends[i], &v, ends[i] ? NULL : &b);
+		join_all(t, THREADS);
+		if (ends[i])
+			free(v.data);
+		CHECK(w.failed == (ends[i] == -EIO ? THREADS : 0));
+		CHECK(w.served == (ends[i] == -EIO ? 0 : THREADS));
+		CHECK(w.r.calls == (ends[i] == -ECANCELED ? 1 : 0));
+		if (!ends[i]) {
+			CHECK(((const uint8_t *)b->data)[999] == 7);
+			CHECK(cache_claim(w.c, KEY(1), &again, &second) ==
+			      CACHE_HIT);
+			CHECK(again == b);
+		}
+		cache_unref(b);
+		cache_unref(again);
+		cache_free(w.c);
+		CHECK(alive == 0);
+	}
+}
+
 static void *put_thread(void *arg)
 {
 	static const uint8_t data[20000] = { 1 };
@@ -572,6 +641,7 @@ int main(void)
 	test_evicted_in_use();
 	test_many();
 	test_single_flight();
+	test_claim();
 	test_put_at_once();
 	test_stress(0, false);
 	test_stress(4 * MIB, true);
