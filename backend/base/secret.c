@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/err.h"
 
 /*
@@ -26,7 +27,6 @@ struct secret {
 	size_t map_size;
 };
 
-#define SECRET_MAX 65536
 #define SECRET_ALIGN 16
 
 /* OpenSSL's own copies of private keys go to its secure heap, and fail when it
@@ -123,6 +123,9 @@ int secret_setup(void)
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0)
 		return fail_errno(errno, "turning core dumps off");
+	if (!arena_ready())
+		return fail(-ENOMEM, "OpenSSL does not take its memory for "
+				     "keys from us");
 	return setup_heap();
 }
 
@@ -132,6 +135,15 @@ int secret_new(size_t size, struct secret **ret)
 		return fail(-EINVAL, "a secret has 1 to %d bytes, not %zu",
 			    SECRET_MAX, size);
 	return new_secret(size, ret);
+}
+
+int secret_copy(const void *p, size_t size, struct secret **ret)
+{
+	int r = secret_new(size, ret);
+
+	if (r == 0)
+		memcpy((*ret)->bytes, p, size);
+	return r;
 }
 
 uint8_t *secret_bytes(struct secret *s)
@@ -269,9 +281,8 @@ int secret_write_hex_file(const struct secret *s, const char *path)
 {
 	static const char digit[] = "0123456789abcdef";
 	DROP(secret) struct secret *hex = NULL;
-	DROP(fd) int fd = -1;
 	uint8_t *p;
-	int r, e;
+	int r;
 
 	r = new_secret(2 * s->size + 1, &hex);
 	if (r < 0)
@@ -282,6 +293,14 @@ int secret_write_hex_file(const struct secret *s, const char *path)
 		*p++ = (uint8_t)digit[s->bytes[i] & 15];
 	}
 	*p = '\n';
+	return secret_write_file(hex, path);
+}
+
+int secret_write_file(const struct secret *s, const char *path)
+{
+	DROP(fd) int fd = -1;
+	int e;
+
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY,
 		  0600);
 	if (fd < 0)
@@ -289,7 +308,7 @@ int secret_write_hex_file(const struct secret *s, const char *path)
 	/* Whatever the umask took away, the owner must be able to read. */
 	e = fchmod(fd, 0600) < 0 ? errno : 0;
 	if (e == 0)
-		e = write_full(fd, hex->bytes, hex->size);
+		e = write_full(fd, s->bytes, s->size);
 	if (e == 0 && fsync(fd) < 0)
 		e = errno;
 	if (e == 0)

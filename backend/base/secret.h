@@ -11,11 +11,15 @@
 
 struct secret;
 
+#define SECRET_MAX 65536
+
 /* Once, early in main(): sets up locked memory and turns core dumps off.
  * -EPERM/-ENOMEM with a sentence where memory cannot be locked. */
 int secret_setup(void) MUST_USE;
 /* size bytes, zeroed, 1..65536. */
 int secret_new(size_t size, struct secret **ret) MUST_USE;
+/* ... with these bytes. */
+int secret_copy(const void *p, size_t size, struct secret **ret) MUST_USE;
 uint8_t *secret_bytes(struct secret *s);
 size_t secret_size(const struct secret *s);
 void secret_close(struct secret *s);
@@ -23,6 +27,8 @@ void secret_close(struct secret *s);
  * read (-EACCES, the sentence says: chmod 600). */
 int secret_read_file(const char *path, size_t max,
 		     struct secret **ret) MUST_USE;
+/* Writes it to a new 0600 file (-EEXIST if there is one), durable on return. */
+int secret_write_file(const struct secret *s, const char *path) MUST_USE;
 /* Writes it as lower-case hex and a newline to a new 0600 file (-EEXIST if
  * there is one), durable on return; and reads such a file of exactly size
  * bytes. */
