@@ -132,7 +132,7 @@ ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 
 # --- building ---------------------------------------------------------------
 
-.PHONY: all tests deps check demo bench format lint fuzz fuzz-short install \
+.PHONY: all tests deps check check-vm demo bench format lint fuzz fuzz-short install \
 	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(ALL_OBJS)
@@ -206,6 +206,12 @@ TEST_ENV = BUILD=$(abspath $(B)) SRC=$(CURDIR) SAN=$(SAN)
 check: deps
 	+@$(MAKE) $(JOBS) tests
 	@$(TEST_ENV) tests/run $(if $(V),-v) $(T)
+
+# In a virtual machine with a kernel of its own: device-mapper, loops, mounts.
+check-vm:
+	@tests/deps.sh build check vm $(PKGS)
+	+@$(MAKE) $(JOBS) tests
+	@$(TEST_ENV) tests/vm/run $(if $(V),-v) $(T)
 
 demo: deps
 	+@$(MAKE) $(JOBS) all
@@ -281,6 +287,7 @@ clean:
 help:
 	@echo 'make                 the programs, in build/'
 	@echo 'make check           install what is missing, build, run all tests; T="words" selects'
+	@echo 'make check-vm        the tests in a virtual machine: dm-crypt, loops, mounts; T="words"'
 	@echo 'make demo            install what is missing, then a vault made, mounted and read'
 	@echo 'make deps            install what is missing (apt), or say what to install'
 	@echo 'make bench           the performance table; BENCH_ARGS="--quick --json FILE WORD..."'

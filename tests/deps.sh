@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # deps.sh NAME...: makes sure that what is named is there. A NAME is a group
-# (build, check, lint, fuzz, bench) or a pkg-config module. On Debian and
+# (build, check, vm, lint, fuzz, bench) or a pkg-config module. On Debian and
 # Ubuntu the missing packages are installed by apt; elsewhere they are listed.
 # Quiet, and quick, when nothing is missing.
 set -euo pipefail
@@ -24,6 +24,13 @@ declare -A package_of=(
 	[cryptsetup]=cryptsetup-bin
 	[xz]=xz-utils
 	[mkfs.fat]=dosfstools
+	[qemu-system-x86_64]=qemu-system-x86
+	[busybox]=busybox-static
+	[modprobe]=kmod
+	[mkfs.xfs]=xfsprogs
+	[mke2fs]=e2fsprogs
+	[lvm]=lvm2
+	[strip]=binutils
 )
 declare -A package_of_module=(
 	[fuse3]=libfuse3-dev
@@ -32,6 +39,7 @@ declare -A package_of_module=(
 	[libcrypto]=libssl-dev
 	[libcurl]=libcurl4-openssl-dev
 	[libcryptsetup]=libcryptsetup-dev
+	[devmapper]=libdevmapper-dev
 	[blkid]=libblkid-dev
 	[ext2fs]=libext2fs-dev
 )
@@ -39,6 +47,7 @@ declare -A package_of_module=(
 declare -A group=(
 	[build]="cc ar pkg-config headers"
 	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?py-zstandard ?py-cryptography"
+	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img dmsetup lvm mke2fs mkfs.xfs blkid fusermount3"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"
 	[bench]="python3 ?restic ?borg ?casync"
@@ -58,7 +67,7 @@ have() {
 			clang -fsanitize=fuzzer,address -x c -o /dev/null - \
 				>/dev/null 2>&1
 		;;
-	*) command -v "$1" >/dev/null 2>&1 ;;
+	*) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1 ;;
 	esac
 }
 

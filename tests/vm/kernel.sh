@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# kernel.sh DIR: makes sure that Debian's kernel is in DIR: vmlinuz, and root/
+# with its modules. It is taken out of its package and not installed, so that
+# nothing of this machine changes; a package that is there already will do.
+set -euo pipefail
+
+dir=$1
+mkdir -p "$dir"
+[[ -e $dir/vmlinuz && -e $dir/version ]] && exit 0
+
+command -v apt-get >/dev/null || {
+	echo "the kernel is taken from Debian's package, by apt" >&2
+	exit 77
+}
+name=$(apt-cache depends linux-image-cloud-amd64 |
+	sed -nE 's/.*Depends: (linux-image-[0-9].*)/\1/p' | head -n 1)
+[[ $name ]] || {
+	echo "apt knows no linux-image-cloud-amd64: apt-get update" >&2
+	exit 1
+}
+new=$(mktemp -d "$dir/new.XXXXXX")
+trap 'rm -rf "$new"' EXIT
+chmod 755 "$new"
+(cd "$new" && apt-get -qq download "$name") >&2
+dpkg-deb -x "$new/$name"_*.deb "$new/root"
+version=${name#linux-image-}
+# depmod looks for them where newer systems have them too.
+depmod -b "$new/root" "$version"
+rm -rf "$dir/root"
+mv "$new/root" "$dir/root"
+mv "$dir/root/boot/vmlinuz-$version" "$dir/vmlinuz"
+echo "$version" >"$dir/version"
