@@ -17,7 +17,8 @@ main_of = $(or $(MAIN_$1),tools/$1.c)
 # asked for once such a source is there.
 PKGS := fuse3 libzstd json-c libcrypto
 PKGS += $(if $(wildcard backend/store/http.c),libcurl)
-PKGS += $(if $(wildcard crypt/volume*.c crypt/dm.c),libcryptsetup)
+PKGS += $(if $(wildcard crypt/volume*.c),libcryptsetup)
+PKGS += $(if $(wildcard crypt/dm.c),devmapper)
 
 # --- what can be said on the command line -----------------------------------
 

@@ -90,6 +90,16 @@ int bitlocker_unlock(const struct bitlocker *b, struct secret *key, bool text,
 int bitlocker_map(struct source *data, const struct bitlocker *b,
 		  struct secret *volume_key, struct source **ret) MUST_USE;
 
+/*
+ * /dev/mapper/NAME: the same, by dm-crypt. device: the block device that data is.
+ * Not through libcryptsetup, for the reasons above, and since its activation never
+ * returns when a copy of the metadata is the last thing on the device; the table is
+ * the one that it makes, and so may be the UUID. Needs root.
+ */
+int bitlocker_activate(const struct bitlocker *b, struct secret *volume_key,
+		       const char *device, const char *name, const char *uuid,
+		       bool readonly) MUST_USE;
+
 static inline void drop_bitlocker(struct bitlocker *b)
 {
 	bitlocker_release(b);

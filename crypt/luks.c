@@ -708,26 +708,25 @@ static int get_key(struct crypt_device *cd, const struct luks *l,
 	return 0;
 }
 
-int luks_unlock(struct source *s, const struct luks *l,
-		struct secret *passphrase, struct secret **ret)
+/*
+ * The metadata of s for libcryptsetup, in a file in memory, fd, that it may mend.
+ * device: where the data are, NULL: nowhere. unlocking is held.
+ */
+static int load(int fd, const struct luks *l, const char *device,
+		struct crypt_device **ret)
 {
-	DROP(fd) int fd = -1;
-	char path[32];
-	int r = copy_metadata(s, l, &fd);
-
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-
-	DROP(lock) pthread_mutex_t *held = lock(&unlocking);
 	DROP(crypt) struct crypt_device *cd = NULL;
+	char path[32];
+	int r;
 
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	crypt_set_log_callback(NULL, log_line, NULL);
 	/* Locks are files under /run, and nobody else knows this one. */
 	crypt_metadata_locking(NULL, 0);
-	r = crypt_init(&cd, path);
+	r = crypt_init_data_device(&cd, path, device);
 	if (r < 0)
-		return fail_errno(-r, "libcryptsetup, on %s", path);
+		return fail_errno(-r, "libcryptsetup, on %s",
+				  device ? device : path);
 	r = crypt_load(cd, l->version == 1 ? CRYPT_LUKS1 : CRYPT_LUKS2, NULL);
 	if (r == -ENOMEM)
 		return fail(r, "out of memory");
@@ -738,7 +737,60 @@ int luks_unlock(struct source *s, const struct luks *l,
 			    -r);
 	if (!agrees(cd, l))
 		return fail(-EPROTO, "its header can be read in two ways");
-	return get_key(cd, l, passphrase, ret);
+	*ret = take(cd);
+	return 0;
+}
+
+int luks_unlock(struct source *s, const struct luks *l,
+		struct secret *passphrase, struct secret **ret)
+{
+	DROP(fd) int fd = -1;
+	int r = copy_metadata(s, l, &fd);
+
+	if (r < 0)
+		return r;
+
+	DROP(lock) pthread_mutex_t *held = lock(&unlocking);
+	DROP(crypt) struct crypt_device *cd = NULL;
+
+	r = load(fd, l, NULL, &cd);
+	return r < 0 ? r : get_key(cd, l, passphrase, ret);
+}
+
+/* --- the kernel --- */
+
+int luks_activate(struct source *s, const struct luks *l,
+		  struct secret *volume_key, const char *device,
+		  const char *name, bool readonly)
+{
+	/* In the kernel's keyring where it can be, so that it is in no table:
+	 * with LUKS1 it is. */
+	uint32_t flags = CRYPT_ACTIVATE_PRIVATE | CRYPT_ACTIVATE_KEYRING_KEY |
+			 (readonly ? CRYPT_ACTIVATE_READONLY : 0);
+	DROP(fd) int fd = -1;
+	int r = copy_metadata(s, l, &fd);
+
+	if (r < 0)
+		return r;
+
+	DROP(lock) pthread_mutex_t *held = lock(&unlocking);
+	DROP(crypt) struct crypt_device *cd = NULL;
+
+	r = load(fd, l, device, &cd);
+	if (r < 0)
+		return r;
+	r = crypt_activate_by_volume_key(
+		cd, name, (const char *)secret_bytes(volume_key),
+		secret_size(volume_key), flags);
+	if (r == -EPERM)
+		return fail(-ENOKEY, "the volume key is of other metadata");
+	if (r < 0)
+		return fail_errno(-r,
+				  "/dev/mapper/%s: dm-crypt does not take it "
+				  "(is the kernel's module 'dm-crypt' there, "
+				  "and its cipher %s?)",
+				  name, l->cipher);
+	return 0;
 }
 
 /* --- the data --- */

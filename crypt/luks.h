@@ -64,6 +64,15 @@ int luks_read(struct source *s, struct luks *out) MUST_USE;
 int luks_unlock(struct source *s, const struct luks *l,
 		struct secret *passphrase, struct secret **ret) MUST_USE;
 
+/*
+ * /dev/mapper/NAME: the clear data, by dm-crypt through libcryptsetup. s and l are
+ * as for luks_unlock(), device is the block device with the data. Its UUID is
+ * "CRYPT-LUKS2-…-NAME". Needs root.
+ */
+int luks_activate(struct source *s, const struct luks *l,
+		  struct secret *volume_key, const char *device,
+		  const char *name, bool readonly) MUST_USE;
+
 /* The clear data of device data, which it owns. detached: l is not of data. */
 int luks_map(struct source *data, const struct luks *l, bool detached,
 	     struct secret *volume_key, struct source **ret) MUST_USE;

@@ -251,3 +251,42 @@ int volume_open(struct source *data, struct source *header, struct secret *key,
 		r = unlock(data, header, m, key, kind, &volume_key);
 	return r < 0 ? r : map(take(owned), header, m, volume_key, ret);
 }
+
+int volume_activate(struct source *data, struct source *header,
+		    const struct volume_key *key, const char *device,
+		    const char *name, const char *uuid, bool readonly)
+{
+	DROP(metadata) struct metadata *m = NULL;
+	int r = metadata_read(data, header, &m);
+
+	if (r < 0)
+		return r;
+	if (key->type != type_of(m) ||
+	    !digest_equal(&key->metadata, digest_of(m)))
+		return fail(-ENOKEY, "the volume key is of other metadata");
+	if (m->luks.version)
+		return luks_activate(header ? header : data, &m->luks, key->key,
+				     device, name, readonly);
+	return bitlocker_activate(&m->bitlocker, key->key, device, name, uuid,
+				  readonly);
+}
+
+void volume_dm_uuid(const struct volume_info *info, const char *name,
+		    char out[static VOLUME_DM_UUID_SIZE])
+{
+	static const char *const kinds[] = {
+		[VOLUME_CLEAR] = "PLAIN",
+		[VOLUME_LUKS1] = "LUKS1",
+		[VOLUME_LUKS2] = "LUKS2",
+		[VOLUME_BITLOCKER] = "BITLK",
+	};
+	char bare[sizeof(info->uuid)];
+	size_t n = 0;
+
+	for (const char *p = info->uuid; *p; p++)
+		if (*p != '-')
+			bare[n++] = *p;
+	bare[n] = '\0';
+	snprintf(out, VOLUME_DM_UUID_SIZE, "CRYPT-%s-%s-%s", kinds[info->type],
+		 bare, name);
+}

@@ -97,4 +97,17 @@ int volume_map(struct source *data, struct source *header,
 int volume_open(struct source *data, struct source *header, struct secret *key,
 		enum key_kind kind, struct source **ret) MUST_USE;
 
+/*
+ * The same for the kernel: /dev/mapper/NAME, of device, the block device whose
+ * bytes data are. uuid: what device-mapper is to call it, which is what
+ * volume_dm_uuid() gives. Needs root.
+ */
+int volume_activate(struct source *data, struct source *header,
+		    const struct volume_key *key, const char *device,
+		    const char *name, const char *uuid,
+		    bool readonly) MUST_USE;
+#define VOLUME_DM_UUID_SIZE 200
+void volume_dm_uuid(const struct volume_info *info, const char *name,
+		    char out[static VOLUME_DM_UUID_SIZE]);
+
 DROP_DEFINE(volume_key, struct volume_key *, volume_key_close)
