@@ -68,7 +68,8 @@ static int task_new(int type, const char *name, struct dm_task **ret)
 	said[0] = '\0';
 	t = dm_task_create(type);
 	if (!t || (name && !dm_task_set_name(t, name)))
-		return failed(t, "cannot be asked for", name ? name : "control");
+		return failed(t, "cannot be asked for",
+			      name ? name : "control");
 	*ret = take(t);
 	return 0;
 }

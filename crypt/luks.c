@@ -763,9 +763,10 @@ int luks_activate(struct source *s, const struct luks *l,
 		  struct secret *volume_key, const char *device,
 		  const char *name, bool readonly)
 {
-	/* In the kernel's keyring where it can be, so that it is in no table:
-	 * with LUKS1 it is. */
-	uint32_t flags = CRYPT_ACTIVATE_PRIVATE | CRYPT_ACTIVATE_KEYRING_KEY |
+	/* By the kernel's keyring where libcryptsetup does that, so that the key
+	 * is in no table. */
+	uint32_t flags = CRYPT_ACTIVATE_PRIVATE |
+			 (l->version == 2 ? CRYPT_ACTIVATE_KEYRING_KEY : 0) |
 			 (readonly ? CRYPT_ACTIVATE_READONLY : 0);
 	DROP(fd) int fd = -1;
 	int r = copy_metadata(s, l, &fd);
@@ -779,9 +780,9 @@ int luks_activate(struct source *s, const struct luks *l,
 	r = load(fd, l, device, &cd);
 	if (r < 0)
 		return r;
-	r = crypt_activate_by_volume_key(
-		cd, name, (const char *)secret_bytes(volume_key),
-		secret_size(volume_key), flags);
+	r = crypt_activate_by_volume_key(cd, name,
+					 (const char *)secret_bytes(volume_key),
+					 secret_size(volume_key), flags);
 	if (r == -EPERM)
 		return fail(-ENOKEY, "the volume key is of other metadata");
 	if (r < 0)

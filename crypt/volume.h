@@ -104,8 +104,7 @@ int volume_open(struct source *data, struct source *header, struct secret *key,
  */
 int volume_activate(struct source *data, struct source *header,
 		    const struct volume_key *key, const char *device,
-		    const char *name, const char *uuid,
-		    bool readonly) MUST_USE;
+		    const char *name, const char *uuid, bool readonly) MUST_USE;
 #define VOLUME_DM_UUID_SIZE 200
 void volume_dm_uuid(const struct volume_info *info, const char *name,
 		    char out[static VOLUME_DM_UUID_SIZE]);

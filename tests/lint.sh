@@ -202,7 +202,7 @@ check_cppcheck() {
 	mapfile -t list < <(of '^(backend|crypt|fs|tools)/.*\.c$')
 	cppcheck -q -j "$(nproc)" --cppcheck-build-dir="$dir" \
 		--enable=warning,performance,portability --inline-suppr \
-		--std=c11 --suppress=missingInclude --suppress=memleak \
+		--std=c11 --suppress=missingInclude --suppress=memleak --suppress=resourceLeak \
 		--suppress=uninitvar --suppress=uninitStructMember \
 		--suppress=unmatchedSuppression \
 		--suppress=normalCheckLevelMaxBranches \

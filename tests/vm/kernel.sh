@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# kernel.sh DIR: makes sure that Debian's kernel is in DIR: vmlinuz, and root/
+# kernel.sh DIR: makes sure that Debian's kernel is in DIR: vmlinuz, and tree/
 # with its modules. It is taken out of its package and not installed, so that
-# nothing of this machine changes; a package that is there already will do.
+# nothing of this machine changes.
 set -euo pipefail
 
 dir=$1
@@ -24,11 +24,11 @@ new=$(mktemp -d "$dir/new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 chmod 755 "$new"
 (cd "$new" && apt-get -qq download "$name") >&2
-dpkg-deb -x "$new/$name"_*.deb "$new/root"
+dpkg-deb -x "$new/$name"_*.deb "$new/tree"
 version=${name#linux-image-}
 # depmod looks for them where newer systems have them too.
-depmod -b "$new/root" "$version"
-rm -rf "$dir/root"
-mv "$new/root" "$dir/root"
-mv "$dir/root/boot/vmlinuz-$version" "$dir/vmlinuz"
+depmod -b "$new/tree" "$version"
+rm -rf "$dir/tree"
+mv "$new/tree" "$dir/tree"
+mv "$dir/tree/boot/vmlinuz-$version" "$dir/vmlinuz"
 echo "$version" >"$dir/version"
