@@ -23,7 +23,7 @@ name=$(apt-cache depends linux-image-cloud-amd64 |
 new=$(mktemp -d "$dir/new.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 chmod 755 "$new"
-(cd "$new" && apt-get -qq download "$name") >&2
+(cd "$new" && apt-get -qq -o APT::Sandbox::User=root download "$name") >&2
 dpkg-deb -x "$new/$name"_*.deb "$new/tree"
 version=${name#linux-image-}
 # depmod looks for them where newer systems have them too.
