@@ -361,6 +361,7 @@ void vf_list_release(struct vf_list *l);
 
 /* --- keys of objects --- */
 #define VF_KEY_SIZE 512
+#define VF_HEADER_KEY "vault.hdr"
 /* A name as written in keys; it must be valid and fit: -EINVAL. */
 int vf_name_encode(const char *name,
 		   char out[static CATALOG_NAME_MAX + 1]) MUST_USE;
