@@ -10,6 +10,42 @@
 #include "backend/vault/keys.h"
 #include "backend/vault/vault.h"
 
+int vault_remains(struct store *s, char key[static VF_KEY_SIZE])
+{
+	static const char *const prefixes[] = { "h/", "V/" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		DROP(store_list) struct store_list l = { 0 };
+		int r = store_list(s, prefixes[i], "", 1, false, &l);
+
+		if (r)
+			return r;
+		if (l.count) {
+			snprintf(key, VF_KEY_SIZE, "%s", l.entries[0].key);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* What is lost of a vault must not be buried under a new one. */
+static int check_empty(struct store *s)
+{
+	char key[VF_KEY_SIZE];
+	uint64_t size;
+	int r = store_stat(s, VF_HEADER_KEY, &size);
+
+	if (!r)
+		return fail(-EEXIST, "%s: there is a vault already",
+			    store_url(s));
+	if (r != -ENOENT)
+		return r;
+	r = vault_remains(s, key);
+	if (r <= 0)
+		return r;
+	return fail(-EEXIST, "%s: " VAULT_HEADLESS, store_url(s), key);
+}
+
 static int new_key(const struct vault_id *id, const char *which,
 		   struct secret **seed, struct sign_public *public)
 {
@@ -30,16 +66,11 @@ int vault_init(struct store *store, const char *name, struct vault_id *id)
 	struct vf_key key = { .added = 1 };
 	struct vf_config c = { .n = 1, .keys = &key, .nkeys = 1 };
 	char config_key[VF_KEY_SIZE];
-	uint64_t size;
 	int r = catalog_check_name("vault name", name, strlen(name));
 
-	if (r)
-		return r;
-	r = store_stat(store, VF_HEADER_KEY, &size);
 	if (!r)
-		return fail(-EEXIST, "%s: there is a vault already",
-			    store_url(store));
-	if (r != -ENOENT)
+		r = check_empty(store);
+	if (r)
 		return r;
 	r = random_bytes(&h.id, sizeof(h.id));
 	if (!r)

@@ -198,7 +198,9 @@ static int newest_config(struct vault *v, struct vault_config **ret)
 	int r = newest_number(v->store, "h/", &n);
 
 	if (r == -ENOENT)
-		return fail(-EPROTO, "has a header but no config");
+		return fail(
+			-EPROTO,
+			"it has a header but no config: put h/ back from a copy of the vault");
 	return r ? r : load_config(v, n, ret);
 }
 
@@ -258,6 +260,20 @@ int vault_put_config(struct vault *v, struct vf_config *c)
 
 /* --- opening --- */
 
+/* A store without a header is no vault, or one that lost it. */
+static int no_header(struct vault *v)
+{
+	char key[VF_KEY_SIZE];
+	int r = vault_remains(v->store, key);
+
+	if (r < 0)
+		return r;
+	if (r)
+		return fail(-EPROTO, VAULT_HEADLESS, key);
+	return fail(-ENOENT, "not a vault: it has no " VF_HEADER_KEY
+			     "; make one with 'vaultctl init'");
+}
+
 static int read_header(struct vault *v)
 {
 	DROP(buf) struct buf b = BUF_INIT(4096);
@@ -265,8 +281,7 @@ static int read_header(struct vault *v)
 	int r = store_get(v->store, VF_HEADER_KEY, 4096, &b);
 
 	if (r == -ENOENT)
-		return fail(r, "not a vault: it has no " VF_HEADER_KEY
-			       "; make one with 'vaultctl init'");
+		return no_header(v);
 	if (!r)
 		r = vf_header_parse(b.data, b.len, &h);
 	if (r)

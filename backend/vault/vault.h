@@ -28,10 +28,17 @@ DROP_DEFINE(vault, struct vault *, vault_close)
 /*
  * Makes a new vault in a writable store (borrowed): owner and writer keys,
  * header, first config, pins the owner key. -EEXIST if there is a vault
- * already.
+ * already, or what is left of one.
  */
 int vault_init(struct store *store, const char *name,
 	       struct vault_id *id) MUST_USE;
+/* For a store without a header: 1 and a key if other objects of a vault are
+ * there, else 0. And what to say of it, with that key. */
+int vault_remains(struct store *s, char key[static VF_KEY_SIZE]) MUST_USE;
+#define VAULT_HEADLESS                                                         \
+	"it has %s, and no " VF_HEADER_KEY ": put " VF_HEADER_KEY              \
+	" back from a copy of the vault, or, if the vault was never finished," \
+	" empty it and run 'vaultctl init'"
 
 struct store *vault_store(struct vault *v);
 const struct vault_id *vault_id(const struct vault *v);

@@ -63,5 +63,21 @@ each "vault.hdr" vault
 each "vault.hdr" vault
 cp -f hdr vault/vault.hdr
 run_ok vaultctl list vault
-rm -rf vault/h
-each "no config" vault
+mv vault/h h
+run_fails 1 vaultctl list vault
+assert_contains "$ERR" "no config: put h/ back from a copy"
+
+# One that lost its header, and one whose making was cut short: another is not made on top.
+mv h vault/h
+rm vault/vault.hdr
+run_fails 1 vaultctl list vault
+assert_contains "$ERR" "/vault: it has h/fffffffffffffffe, and no vault.hdr: put vault.hdr back"
+run_fails 1 vaultctl init vault
+assert_contains "$ERR" "/vault: it has h/fffffffffffffffe, and no vault.hdr: put vault.hdr back"
+cp hdr vault/vault.hdr
+run_ok vaultctl backup vault vm -d os=x.img
+rm -rf vault/vault.hdr vault/h
+run_fails 1 vaultctl init vault
+assert_contains "$ERR" "/vault: it has V/vm/c/fffffffffffffffe, and no vault.hdr"
+run_fails 1 vaultfs vault empty
+assert_contains "$ERR" "/vault: it has V/vm/c/fffffffffffffffe, and no vault.hdr"
