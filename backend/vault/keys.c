@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "backend/vault/keys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 
-#define PATH_SIZE 4096
+#define PATH_SIZE KEYS_PATH_SIZE
 #define TEXT_MAX 256
 
 /* Where each kind of file lives: variable of ours, XDG's, below home. */
@@ -103,9 +104,11 @@ static int read_text(const char *path, char text[static TEXT_MAX])
 }
 
 /* By a temporary file beside it and rename, so that readers see the old or the
- * new. durable: also after a power failure. */
+ * new. durable: also after a power failure. The temporary name is none that a
+ * VM has in keys. */
 static int write_text(const char *path, const char *text, bool durable)
 {
+	const char *base = strrchr(path, '/') + 1;
 	char tmp[PATH_SIZE + 32];
 	uint64_t nonce;
 	size_t len = strlen(text);
@@ -116,7 +119,8 @@ static int write_text(const char *path, const char *text, bool durable)
 		r = random_bytes(&nonce, sizeof(nonce));
 	if (r)
 		return r;
-	snprintf(tmp, sizeof(tmp), "%s.%016" PRIx64, path, nonce);
+	snprintf(tmp, sizeof(tmp), "%.*s.%s.%016" PRIx64, (int)(base - path),
+		 path, base, nonce);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return fail_errno(errno, "%s: cannot be made", tmp);
@@ -263,6 +267,28 @@ int keys_seen_head(const struct vault_id *id, const char *vm_encoded,
 	return r ? r : read_seen(path, seq, digest);
 }
 
+int keys_seen_vms(const struct vault_id *id,
+		  int (*one)(void *ctx, const char *vm_encoded), void *ctx)
+{
+	char path[PATH_SIZE];
+	struct dirent *e;
+	DIR *dir;
+	int r = path_of(&state_place, id, "heads", path, sizeof(path));
+
+	if (r)
+		return r;
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : fail_errno(errno, "%s", path);
+	while (!r && (errno = 0, e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			r = one(ctx, e->d_name);
+	if (!r && errno)
+		r = fail_errno(errno, "%s", path);
+	closedir(dir);
+	return r;
+}
+
 int keys_see_head(const struct vault_id *id, const char *vm_encoded,
 		  uint64_t seq, const struct digest *digest)
 {
@@ -272,11 +298,24 @@ int keys_see_head(const struct vault_id *id, const char *vm_encoded,
 	return r ? r : write_seen(path, seq, digest);
 }
 
+static int config_path(const struct vault_id *id, char *path, size_t size)
+{
+	return path_of(&state_place, id, "config", path, size);
+}
+
+void keys_seen_path(const struct vault_id *id, const char *vm_encoded,
+		    char path[static KEYS_PATH_SIZE])
+{
+	if (vm_encoded ? head_path(id, vm_encoded, path, KEYS_PATH_SIZE)
+		       : config_path(id, path, KEYS_PATH_SIZE))
+		path[0] = '\0';
+}
+
 int keys_seen_config(const struct vault_id *id, uint64_t *n,
 		     struct digest *digest)
 {
 	char path[PATH_SIZE];
-	int r = path_of(&state_place, id, "config", path, sizeof(path));
+	int r = config_path(id, path, sizeof(path));
 
 	return r ? r : read_seen(path, n, digest);
 }
@@ -285,7 +324,7 @@ int keys_see_config(const struct vault_id *id, uint64_t n,
 		    const struct digest *digest)
 {
 	char path[PATH_SIZE];
-	int r = path_of(&state_place, id, "config", path, sizeof(path));
+	int r = config_path(id, path, sizeof(path));
 
 	return r ? r : write_seen(path, n, digest);
 }

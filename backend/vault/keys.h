@@ -31,8 +31,18 @@ int keys_save(const struct vault_id *id, const char *which,
 /* The last head seen; seq 0 when none. */
 int keys_seen_head(const struct vault_id *id, const char *vm_encoded,
 		   uint64_t *seq, struct digest *digest) MUST_USE;
+/* one() for each VM, as in keys, of which a head was seen, in no order; what it
+ * returns ends it, unless it is 0. */
+int keys_seen_vms(const struct vault_id *id,
+		  int (*one)(void *ctx, const char *vm_encoded),
+		  void *ctx) MUST_USE;
 int keys_see_head(const struct vault_id *id, const char *vm_encoded,
 		  uint64_t seq, const struct digest *digest) MUST_USE;
+/* The file that remembers the head of a VM (NULL: the config), for people to
+ * remove; "" when no place for it is known. */
+#define KEYS_PATH_SIZE 4096
+void keys_seen_path(const struct vault_id *id, const char *vm_encoded,
+		    char path[static KEYS_PATH_SIZE]);
 int keys_seen_config(const struct vault_id *id, uint64_t *n,
 		     struct digest *digest) MUST_USE;
 int keys_see_config(const struct vault_id *id, uint64_t n,

@@ -112,17 +112,21 @@ static void cannot_remember(struct vault *v, int r)
 /* An older config than one seen before, or another of the same number? */
 static int check_config_seen(struct vault *v, const struct vf_config *c)
 {
+	char path[KEYS_PATH_SIZE];
 	struct digest seen;
 	uint64_t n;
 	int r = keys_seen_config(&v->id, &n, &seen);
 
 	if (r)
 		return r;
-	if (c->n < n)
+	if (c->n < n) {
+		keys_seen_path(&v->id, NULL, path);
 		return fail(-EKEYREJECTED,
 			    "its config is rolled back: number %" PRIu64
-			    " was seen before, now the newest is %" PRIu64,
-			    n, c->n);
+			    " was seen before, now the newest is %" PRIu64
+			    "; if that is meant, remove %s",
+			    n, c->n, path);
+	}
 	if (c->n == n && !digest_equal(&seen, &c->digest))
 		return fail(
 			-EKEYREJECTED,
@@ -477,6 +481,21 @@ static int check_chain(struct vault *v, const struct vm_head *h, uint64_t seen,
 	return 0;
 }
 
+/* now: the newest commit that there is; 0: none. */
+static int rolled_back(struct vault *v, const char *vm, const char *vm_key,
+		       uint64_t seen, uint64_t now)
+{
+	char newest[48], path[KEYS_PATH_SIZE];
+
+	snprintf(newest, sizeof(newest),
+		 now ? "the newest is %" PRIu64 : "there is none", now);
+	keys_seen_path(&v->id, vm_key, path);
+	return fail(-EKEYREJECTED,
+		    "VM %s is rolled back: commit %" PRIu64
+		    " was seen before, now %s; if that is meant, remove %s",
+		    vm, seen, newest, path);
+}
+
 /* The head must not be older than what was seen, nor another. */
 static int check_head_seen(struct vault *v, struct vm_head *h)
 {
@@ -487,10 +506,7 @@ static int check_head_seen(struct vault *v, struct vm_head *h)
 	if (r)
 		return r;
 	if (h->c.seq < seq)
-		return fail(-EKEYREJECTED,
-			    "VM %s is rolled back: commit %" PRIu64
-			    " was seen before, now the newest is %" PRIu64,
-			    h->vm, seq, h->c.seq);
+		return rolled_back(v, h->vm, h->vm_key, seq, h->c.seq);
 	if ((h->c.seq == seq && !digest_equal(&seen, &h->c.digest)) ||
 	    (seq && h->c.seq == seq + 1 && !digest_equal(&seen, &h->c.prev)))
 		return fail(
@@ -529,10 +545,7 @@ static int listed_head(struct vault *v, const char *vm, const char *vm_key,
 	if (r)
 		return r;
 	if (was)
-		return fail(-EKEYREJECTED,
-			    "VM %s is rolled back: commit %" PRIu64
-			    " was seen before, now there is none",
-			    vm, was);
+		return rolled_back(v, vm, vm_key, was, 0);
 	return fail(-ENOENT, "vault %s has no VM '%s'", v->name, vm);
 }
 
@@ -754,19 +767,25 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/*
- * Encoded names do not sort as the names do ('%' is small), so all are looked
- * at and those after `after` kept: a vault has hundreds of VMs, not millions.
- */
-int vault_vms(struct vault *v, const char *after, size_t max,
-	      struct name_page *out)
+/* Those after a name, of a listing. */
+struct names_after {
+	const char *after;
+	struct name_page *all;
+};
+
+static int add_name(struct names_after *x, const char *name)
 {
-	DROP(name_page) struct name_page all = { 0 };
+	return strcmp(name, x->after) <= 0 ? 0 : name_page_add(x->all, name);
+}
+
+/* What the store has below V/, encoded. */
+static int stored_vms(struct vault *v, struct names_after *x)
+{
 	char last[VF_KEY_SIZE] = "";
 	bool more = true;
-	int r;
+	int r = 0;
 
-	while (more) {
+	while (more && !r) {
 		DROP(store_list) struct store_list l = { 0 };
 
 		r = store_list(v->store, "V/", last, 1000, true, &l);
@@ -776,32 +795,58 @@ int vault_vms(struct vault *v, const char *after, size_t max,
 		if (l.count)
 			snprintf(last, sizeof(last), "%s",
 				 l.entries[l.count - 1].key);
-		for (size_t i = 0; i < l.count; i++) {
+		for (size_t i = 0; i < l.count && !r; i++) {
 			const char *k = l.entries[i].key + 2;
 			size_t n = strlen(k);
 			char name[CATALOG_NAME_MAX + 1];
 
 			if (!n || k[n - 1] != '/')
 				continue;
-			if (vf_name_decode(k, n - 1, name)) {
+			if (vf_name_decode(k, n - 1, name))
 				log_warn("vault %s: '%s' is no VM's: %s",
 					 v->name, l.entries[i].key,
 					 err_text(-EPROTO));
-				continue;
-			}
-			if (strcmp(name, after) <= 0)
-				continue;
-			r = name_page_add(&all, name);
-			if (r)
-				return r;
+			else
+				r = add_name(x, name);
 		}
 	}
+	return r;
+}
+
+static int seen_vm(void *ctx, const char *vm_key)
+{
+	char name[CATALOG_NAME_MAX + 1];
+
+	if (vf_name_decode(vm_key, strlen(vm_key), name))
+		return 0;
+	return add_name(ctx, name);
+}
+
+/*
+ * Encoded names do not sort as the names do ('%' is small), so all are looked
+ * at and those after `after` kept: a vault has hundreds of VMs, not millions.
+ * One that was seen before and has vanished is listed too: it would be missed
+ * by nobody otherwise. It says so when it is looked at.
+ */
+int vault_vms(struct vault *v, const char *after, size_t max,
+	      struct name_page *out)
+{
+	DROP(name_page) struct name_page all = { 0 };
+	struct names_after x = { .after = after, .all = &all };
+	int r = stored_vms(v, &x);
+
+	if (!r)
+		r = keys_seen_vms(&v->id, seen_vm, &x);
+	if (r)
+		return r;
 	if (all.count)
 		qsort(all.names, all.count, sizeof(*all.names), by_name);
 	for (size_t i = 0; i < all.count; i++) {
 		char key[CATALOG_NAME_MAX + 1];
 		bool yes;
 
+		if (i && !strcmp(all.names[i], all.names[i - 1]))
+			continue;
 		if (out->count == max) {
 			out->more = true;
 			break;

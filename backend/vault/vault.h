@@ -76,7 +76,7 @@ DROP_DEFINE(vm_head, struct vm_head *, vm_head_unref)
 /* Reads and verifies one commit by its seq: for verify and chains. -ENOENT. */
 int vault_commit(struct vault *v, const char *vm_key, uint64_t seq,
 		 struct vf_commit *out) MUST_USE;
-/* VMs that exist, ascending. */
+/* VMs that exist, and those that were seen before and are gone, ascending. */
 int vault_vms(struct vault *v, const char *after, size_t max,
 	      struct name_page *out) MUST_USE;
 

@@ -218,9 +218,21 @@ static void remove_commit(struct store *s, uint64_t seq)
 	CHECK_OK(store_remove(s, key));
 }
 
+static int list_vms(struct store *s, struct name_page *out)
+{
+	struct look l;
+	int r = look(&l, s);
+
+	if (!r)
+		r = vault_vms(l.v, "", 10, out);
+	look_away(&l);
+	return r;
+}
+
 static void test_rolled_back(void)
 {
 	DROP(store) struct store *s = fresh();
+	DROP(name_page) struct name_page vms = { 0 };
 	uint64_t seq;
 	struct digest d;
 
@@ -234,11 +246,20 @@ static void test_rolled_back(void)
 	CHECK_OK(look_at_vm(s, "b"));
 	for (uint64_t i = 1; i < HEAD; i++)
 		remove_commit(s, i);
-	CHECK_SAYS(-EKEYREJECTED, "now there is none", look_at(s));
+	CHECK_SAYS(-EKEYREJECTED, "now there is none; if that is meant, remove",
+		   look_at(s));
+	/* Nobody would miss it if it were not listed. */
+	CHECK_OK(list_vms(s, &vms));
+	CHECK_U64(vms.count, 2);
+	CHECK_STR(vms.names[0], VM);
+	name_page_release(&vms);
 	CHECK_SAYS(-ENOENT, "has no VM 'nobody'", look_at_vm(s, "nobody"));
 	/* Who never saw it cannot know. */
 	golden_fresh_user();
 	CHECK_FAILS(-ENOENT, look_at(s));
+	CHECK_OK(list_vms(s, &vms));
+	CHECK_U64(vms.count, 1);
+	CHECK_STR(vms.names[0], "b");
 }
 
 static void test_other_head(void)
@@ -330,8 +351,7 @@ static void test_configs(void)
 	CHECK_OK(store_remove(s, key));
 	CHECK_SAYS(-EPROTO, "has a header but no config", look_at(s));
 	CHECK_OK(store_remove(s, "vault.hdr"));
-	CHECK_SAYS(-EPROTO, "and no vault.hdr: put vault.hdr back",
-		   look_at(s));
+	CHECK_SAYS(-EPROTO, "and no vault.hdr: put vault.hdr back", look_at(s));
 }
 
 /* --- who seals --- */

@@ -39,3 +39,15 @@ rm "vault/$newest"
 run_fails -l 2 1 vaultctl list vault
 assert_contains "$ERR" "vaultctl: VM vm is rolled back"
 assert_lacks "$ERR" "VM vm: VM vm"
+
+# One that has vanished is missed, by whoever has seen it; and comes back by what is said.
+rm -r vault/V/vm
+run_fails -l 2 1 vaultctl list vault
+assert_contains "$ERR" "VM vm is rolled back: commit 2 was seen before, now there is none; if that is meant, remove "
+seen=$(sed -n 's/.*if that is meant, remove //p' <<<"$ERR")
+run_fails 1 vaultctl verify vault
+assert_contains "$OUT" "VM vm is rolled back"
+rm "$seen"
+run_ok vaultctl list -1 vault
+assert_eq "$OUT" $'other\nzz'
+run_ok vaultctl verify vault
