@@ -19,6 +19,7 @@ PKGS := fuse3 libzstd json-c libcrypto
 PKGS += $(if $(wildcard backend/store/http.c),libcurl)
 PKGS += $(if $(wildcard crypt/volume*.c),libcryptsetup)
 PKGS += $(if $(wildcard crypt/dm.c),devmapper)
+PKGS += $(if $(wildcard backend/guest/*.c),blkid ext2fs com_err)
 
 # --- what can be said on the command line -----------------------------------
 

@@ -31,6 +31,9 @@ declare -A package_of=(
 	[mke2fs]=e2fsprogs
 	[lvm]=lvm2
 	[strip]=binutils
+	[sfdisk]=fdisk
+	[debugfs]=e2fsprogs
+	[mkswap]=util-linux
 )
 declare -A package_of_module=(
 	[fuse3]=libfuse3-dev
@@ -42,11 +45,12 @@ declare -A package_of_module=(
 	[devmapper]=libdevmapper-dev
 	[blkid]=libblkid-dev
 	[ext2fs]=libext2fs-dev
+	[com_err]=comerr-dev
 )
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?py-zstandard ?py-cryptography"
+	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
 	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img dmsetup lvm mke2fs mkfs.xfs blkid fusermount3"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"

@@ -11,8 +11,9 @@
 #include "backend/source/source.h"
 
 struct content {
-	char type[32]; /* "ext4", "LVM2_member", …: blkid's names; "": nothing
-			 * that is known */
+	char type[32];	 /* "ext4", "LVM2_member", …: blkid's names;
+			 * "ambivalent": several of them; "": nothing that is
+			 * known */
 	char label[256]; /* printable */
 	char uuid[64];
 };
