@@ -547,6 +547,8 @@ static int try_make(struct try *y, uint64_t left)
 	curl_easy_setopt(y->easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	if (y->t->h->ca_file)
 		curl_easy_setopt(y->easy, CURLOPT_CAINFO, y->t->h->ca_file);
+	if (y->t->h->o.direct)
+		curl_easy_setopt(y->easy, CURLOPT_PROXY, "");
 	set_body(y);
 	set_limits(y, left);
 	if (curl_easy_setopt(y->easy, CURLOPT_URL, y->wire.url) != CURLE_OK)

@@ -45,6 +45,7 @@ struct http;
 /* Zero: the value in brackets. */
 struct http_options {
 	const char *ca_file;  /* PEM of the authorities; [the system's] */
+	bool direct;	      /* never by a proxy */
 	unsigned connections; /* at a time to one host [64] */
 	uint64_t connect_ms;  /* [10000] */
 	uint64_t stall_ms;    /* without HTTP_RATE_MIN [30000] */
