@@ -502,6 +502,22 @@ bool json_get_bool(const struct json *obj, const char *key, bool *v)
 	return true;
 }
 
+bool json_get_f64(const struct json *obj, const char *key, double *v)
+{
+	json_c_object *n = in(json_get(obj, key));
+
+	if (!n || (!json_object_is_type(n, json_type_double) &&
+		   !json_object_is_type(n, json_type_int)))
+		return false;
+	*v = json_object_get_double(n);
+	return true;
+}
+
+bool json_is_array(const struct json *j)
+{
+	return typed(j, json_type_array) != NULL;
+}
+
 size_t json_len(const struct json *arr)
 {
 	json_c_object *a = typed(arr, json_type_array);

@@ -43,6 +43,9 @@ struct json *json_get(const struct json *obj, const char *key);
 const char *json_get_str(const struct json *obj, const char *key);
 bool json_get_u64(const struct json *obj, const char *key, uint64_t *v);
 bool json_get_bool(const struct json *obj, const char *key, bool *v);
+/* Of any number. */
+bool json_get_f64(const struct json *obj, const char *key, double *v);
+bool json_is_array(const struct json *j);
 size_t json_len(const struct json *arr); /* 0 for no array */
 struct json *json_at(const struct json *arr, size_t i);
 const char *json_as_str(const struct json *j); /* NULL for no string */
