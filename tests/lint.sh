@@ -125,7 +125,7 @@ check_confined() {
 		only("^fuse", "^fs/(fuse|main)\\.c$")
 		only("^libcryptsetup", "^crypt/")
 		only("^libdevmapper", "^crypt/dm\\.c$")
-		only("^openssl/", "^(backend/base/(arena|hash|secret|sign)\\.c$|crypt/)")
+		only("^openssl/", "^(backend/base/(arena|hash|jwt|secret|sign)\\.c$|crypt/)")
 		only("^blkid/", "^backend/guest/")
 		only("^(ext2fs|et)/", "^backend/guest/")
 	}'
