@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/azure/rsv.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 #include "backend/vault/vault.h"
@@ -93,8 +94,11 @@ int catalog_open(const char *url, const struct catalog_options *o,
 		 struct catalog **ret)
 {
 	struct store *store;
-	int r = store_open(url, false, &store);
+	int r;
 
+	if (!strncmp(url, RSV_SCHEME, strlen(RSV_SCHEME)))
+		return catalog_open_azure(url, o, ret);
+	r = store_open(url, false, &store);
 	return r ? r : catalog_open_vault(store, o, ret);
 }
 
@@ -237,6 +241,8 @@ struct json *point_json(const struct point_info *p)
 	for (size_t i = 0; i < p->ndisks; i++)
 		json_push(disks, disk_json(&p->disks[i]));
 	json_set(j, "disks", disks);
+	if (p->describe)
+		p->describe(p, j);
 	return j;
 }
 

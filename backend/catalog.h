@@ -116,6 +116,10 @@ struct point_info {
 	size_t nlabels;
 	size_t ndisks;
 	struct disk_info *disks; /* ascending by name */
+	/* May be NULL: a text about a point that has no disks to read. */
+	const char *note;
+	/* Optional: adds to what point_json() says, or replaces it. */
+	void (*describe)(const struct point_info *, struct json *into);
 	void *impl;
 	void (*destroy)(struct point_info *);
 	int refs; /* atomic */
@@ -128,6 +132,7 @@ DROP_DEFINE(point_info, struct point_info *, point_info_unref)
 enum seal_trust {
 	SEAL_UNPINNED, /* sound in themselves, but no owner key is pinned here */
 	SEAL_PINNED,
+	SEAL_NONE, /* no such vault: the service stands for its bytes */
 };
 
 struct catalog;
@@ -182,7 +187,7 @@ int catalog_points(struct catalog *c, const char *vault, const char *vm,
 int catalog_latest(struct catalog *c, const char *vault, const char *vm,
 		   struct point_row *out) MUST_USE;
 /* How many points; version changes whenever the VM's list of points may
- * have. */
+ * have. Both NULL: only whether the VM is there, which costs less. */
 int catalog_count(struct catalog *c, const char *vault, const char *vm,
 		  uint64_t *points, uint64_t *version) MUST_USE;
 /* row as given by this catalog. -ESTALE with its sentence if it was dropped

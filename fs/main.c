@@ -55,8 +55,14 @@ static uint32_t half_refresh_ms(const struct args *a)
 static int check_trust(const struct catalog *c, const struct args *a,
 		       const char *vault)
 {
-	if (c->trust != SEAL_UNPINNED)
+	if (c->trust == SEAL_PINNED)
 		return 0;
+	if (c->trust == SEAL_NONE)
+		return a->require_pin ? fail(-EACCES,
+					     "%s: its bytes have no seals, and "
+					     "--require-pin asks for them",
+					     vault)
+				      : 0;
 	if (a->require_pin)
 		return fail(-EACCES,
 			    "%s: no owner key is pinned here for it, and "

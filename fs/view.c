@@ -30,6 +30,7 @@
 #define LATEST "latest"
 #define VAULT_JSON "vault.json"
 #define POINT_JSON "point.json"
+#define POINT_NOTE "point.txt"
 
 /* A point's name: time, '~', whole id. */
 #define POINT_NAME_SIZE (TIME_TEXT_SIZE + 1 + POINT_ID_TEXT)
@@ -583,6 +584,19 @@ static void xattr_name(struct buf *out, const char *key)
 	buf_add(out, key, strlen(key) + 1);
 }
 
+static const char *verified_text(enum seal_trust trust)
+{
+	switch (trust) {
+	case SEAL_PINNED:
+		return "sha256, seal pinned";
+	case SEAL_UNPINNED:
+		return "sha256, seal not pinned";
+	case SEAL_NONE:
+		break;
+	}
+	return "no, as the service gives it";
+}
+
 static int xattr_point(struct place *p, const struct point_row *row,
 		       const char *name, const char *key, struct buf *out)
 {
@@ -595,9 +609,7 @@ static int xattr_point(struct place *p, const struct point_row *row,
 		point_id_text(&row->id, id);
 		buf_str(out, id);
 	} else if (strcmp(key, VIEW_XATTR_VERIFIED) == 0) {
-		buf_str(out, catalog_of(p)->trust == SEAL_PINNED
-				     ? "sha256, seal pinned"
-				     : "sha256, seal not pinned");
+		buf_str(out, verified_text(catalog_of(p)->trust));
 	} else {
 		return no_xattr(name, key);
 	}
@@ -1038,6 +1050,30 @@ static int point_json_attr(struct point_dir *pt, struct entry_attr *out)
 	return r;
 }
 
+/* The text about a point that has one: -ENOENT for the others. */
+static int point_note(struct point_dir *pt, struct cache_blob **card,
+		      const char **text)
+{
+	int r = point_card(pt, card);
+
+	if (r)
+		return r;
+	*text = card_of(*card)->info->note;
+	return *text ? 0 : no_entry(POINT_NOTE);
+}
+
+static int point_note_attr(struct point_dir *pt, struct entry_attr *out)
+{
+	DROP(cache_blob) struct cache_blob *card = NULL;
+	const char *text;
+	int r = point_note(pt, &card, &text);
+
+	if (!r)
+		*out = text_attr(strlen(text), pt->row.time_ns,
+				 pt->place->view->fresh_ms);
+	return r;
+}
+
 static struct entry_attr part_attr(const struct point_dir *pt)
 {
 	return dir_attr(pt->row.time_ns, VIEW_FIXED_MS);
@@ -1050,6 +1086,8 @@ static int point_lookup(struct folder *f, const char *name,
 
 	if (strcmp(name, POINT_JSON) == 0)
 		return point_json_attr(pt, out);
+	if (strcmp(name, POINT_NOTE) == 0)
+		return point_note_attr(pt, out);
 	if (!find_part(name))
 		return no_entry(name);
 	*out = part_attr(pt);
@@ -1074,7 +1112,13 @@ static int point_list(struct folder *f, uint64_t cookie, folder_emit *emit,
 	a = part_attr(pt);
 	for (; cookie - 1 < ARRAY_SIZE(point_parts); cookie++) {
 		if (emit(ctx, point_parts[cookie - 1].name, &a, cookie + 1))
-			break;
+			return 0;
+	}
+	if (cookie - 1 == ARRAY_SIZE(point_parts)) {
+		r = point_note_attr(pt, &a);
+		if (!r)
+			emit(ctx, POINT_NOTE, &a, cookie + 1);
+		return r == -ENOENT ? 0 : r;
 	}
 	return 0;
 }
@@ -1091,18 +1135,24 @@ static int point_open_file(struct folder *f, const char *name,
 			   struct source **ret)
 {
 	DROP(cache_blob) struct cache_blob *card = NULL;
+	const char *shown;
 	char *text;
 	int r;
 
-	if (strcmp(name, POINT_JSON) != 0)
+	if (strcmp(name, POINT_NOTE) == 0) {
+		r = point_note(point_of(f), &card, &shown);
+	} else if (strcmp(name, POINT_JSON) == 0) {
+		r = point_card(point_of(f), &card);
+		shown = r ? NULL : card_of(card)->json;
+	} else {
 		return no_entry(name);
-	r = point_card(point_of(f), &card);
+	}
 	if (r)
 		return r;
-	text = strdup(card_of(card)->json);
+	text = strdup(shown);
 	if (!text)
 		return fail(-ENOMEM, "out of memory");
-	return text_open(text, card_of(card)->json_len, ret);
+	return text_open(text, strlen(text), ret);
 }
 
 static const struct folder_ops point_ops = {
@@ -1432,13 +1482,12 @@ static const char *vm_named(const char *shown)
 /* 0 if it is there, else -ENOENT. */
 static int vm_exists(struct vault_dir *d, const char *name, const char *vm)
 {
-	uint64_t points, version;
 	int r;
 
 	if (!vm || strlen(vm) > CATALOG_NAME_MAX)
 		return no_entry(name);
-	r = catalog_count(catalog_of(d->place), d->place->vault, vm, &points,
-			  &version);
+	r = catalog_count(catalog_of(d->place), d->place->vault, vm, NULL,
+			  NULL);
 	return r == -EINVAL ? no_entry(name) : r;
 }
 

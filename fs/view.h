@@ -9,6 +9,8 @@
  *			latest		link to the greatest in time
  *			<point>/	time_name() of its time
  *				point.json
+ *				point.txt	of one without disks: why, and
+ *						what to do
  *				disks/<disk>.img
  *				vhd/<disk>.vhd	the same with a fixed-VHD footer
  *
@@ -39,7 +41,9 @@
  *
  *	user.vaultfs.point	id of the point
  *	user.vaultfs.verified	"sha256, seal pinned" or "sha256, seal not
- *				pinned": what stands behind each byte
+ *				pinned": what stands behind each byte; of a
+ *				vault that is not ours: "no, as the service
+ *				gives it"
  *	user.vaultfs.root	root hash of the image (disks only)
  */
 #pragma once

@@ -127,7 +127,7 @@ static int vc_count(struct catalog *c, const char *vault, const char *vm,
 	DROP(vm_head) struct vm_head *h = NULL;
 	int r = head_of(self(c), vault, vm, &h);
 
-	if (r)
+	if (r || !points)
 		return r;
 	*points = h->c.npoints;
 	*version = h->c.seq;

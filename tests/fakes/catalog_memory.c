@@ -310,7 +310,7 @@ static int memory_count(struct catalog *c, const char *vault, const char *name,
 	atomic_fetch_add(&m->counts.count, 1);
 	if (!r)
 		r = get_vm(m, name, &vm);
-	if (r)
+	if (r || !points)
 		return r;
 	*points = point_count(vm);
 	*version = vm->version;

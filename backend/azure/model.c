@@ -1,0 +1,1218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "backend/azure/model.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "backend/azure/arm.h"
+#include "backend/base/buf.h"
+#include "backend/base/err.h"
+#include "backend/base/parse.h"
+
+#define LIST_MAX 1000000
+#define GIB (UINT64_C(1) << 30)
+#define DISK_GIB_MAX 65536
+#define LUN_MAX 63
+
+/* --- little helpers --- */
+
+/* Room for one more in an array; NULL without memory, or when it is too long. */
+static void *grow(void *array, size_t count, size_t *room, size_t size)
+{
+	size_t more = *room ? 2 * *room : 16;
+	void *p;
+
+	if (count < *room)
+		return array;
+	if (more > LIST_MAX)
+		return NULL;
+	p = realloc(array, more * size);
+	if (p)
+		*room = more;
+	return p;
+}
+
+/* The next element of a list, zeroed and counted; returns -ENOMEM from where it
+ * stands. */
+#define NEXT(list)                                                             \
+	({                                                                     \
+		void *grown_ = grow((list)->v, (list)->count, &(list)->room,   \
+				    sizeof(*(list)->v));                       \
+		if (!grown_)                                                   \
+			return fail(-ENOMEM, "no memory for a list");          \
+		(list)->v = grown_;                                            \
+		memset(&(list)->v[(list)->count], 0, sizeof(*(list)->v));      \
+		&(list)->v[(list)->count++];                                   \
+	})
+
+/* A copy of a string member; absent or empty is NULL, which is no failure. */
+static int copy_text(const char *s, char **to)
+{
+	if (!s || !*s)
+		return 0;
+	*to = strdup(s);
+	return *to ? 0 : fail(-ENOMEM, "out of memory");
+}
+
+static int copy(const struct json *j, const char *key, char **to)
+{
+	return copy_text(json_get_str(j, key), to);
+}
+
+/* A member that must be there. */
+static int need(const struct json *j, const char *key, const char *what,
+		char **to)
+{
+	const char *s = json_get_str(j, key);
+
+	if (!s || !*s)
+		return fail(-EPROTO, "%s without \"%s\"", what, key);
+	if (strlen(s) >= ARM_ID_MAX)
+		return fail(-EPROTO, "%s: \"%s\" of %zu bytes", what, key,
+			    strlen(s));
+	return copy_text(s, to);
+}
+
+static bool flag(const struct json *j, const char *key)
+{
+	bool v = false;
+
+	return json_get_bool(j, key, &v) && v;
+}
+
+static bool contains(const char *text, const char *part)
+{
+	return text && strcasestr(text, part);
+}
+
+static const char *last_part(const char *id)
+{
+	const char *s = strrchr(id, '/');
+
+	return s ? s + 1 : id;
+}
+
+/* --- times and durations --- */
+
+bool rsv_time(const char *text, int64_t *ns)
+{
+	if (!text || !*text || !strncmp(text, "0001-", 5))
+		return false;
+	if (parse_time(text, ns)) {
+		err_clear();
+		return false;
+	}
+	return true;
+}
+
+struct number {
+	uint64_t whole;
+	uint64_t ms; /* of the fraction */
+};
+
+/* Digits and, perhaps, a fraction; *s is moved past them. */
+static bool take_number(const char **s, struct number *n)
+{
+	uint64_t unit = 100;
+
+	*n = (struct number){ 0 };
+	if (!isdigit((unsigned char)**s))
+		return false;
+	for (; isdigit((unsigned char)**s); (*s)++) {
+		if (n->whole > 100000000)
+			return false;
+		n->whole = n->whole * 10 + (uint64_t)(**s - '0');
+	}
+	if (**s != '.' || !isdigit((unsigned char)(*s)[1]))
+		return true;
+	for ((*s)++; isdigit((unsigned char)**s); (*s)++) {
+		n->ms += (uint64_t)(**s - '0') * unit;
+		unit /= 10;
+	}
+	return true;
+}
+
+static bool iso_duration(const char *s, uint64_t *ms)
+{
+	uint64_t sum = 0;
+	bool time = false;
+	struct number n;
+
+	if (*s++ != 'P' || !*s)
+		return false;
+	while (*s) {
+		uint64_t unit;
+
+		if (*s == 'T' && !time) {
+			time = true;
+			s++;
+			continue;
+		}
+		if (!take_number(&s, &n))
+			return false;
+		switch (*s++) {
+		case 'D':
+			unit = 86400000;
+			break;
+		case 'W':
+			unit = 604800000;
+			break;
+		case 'H':
+			unit = 3600000;
+			break;
+		case 'M':
+			unit = 60000;
+			break;
+		case 'S':
+			unit = 1000;
+			break;
+		default:
+			return false;
+		}
+		/* Months have no length. */
+		if (unit < 86400000 && !time)
+			return false;
+		sum += n.whole * unit + (unit == 1000 ? n.ms : 0);
+	}
+	*ms = sum;
+	return true;
+}
+
+/* [D.]HH:MM:SS[.fffffff] */
+static bool clock_duration(const char *s, uint64_t *ms)
+{
+	const char *colon = strchr(s, ':'), *dot = strchr(s, '.');
+	uint64_t part[3], days = 0, frac = 0;
+	struct number n;
+
+	if (!colon)
+		return false;
+	if (dot && dot < colon) {
+		char head[16];
+
+		if ((size_t)(dot - s) >= sizeof(head))
+			return false;
+		memcpy(head, s, (size_t)(dot - s));
+		head[dot - s] = '\0';
+		if (parse_u64(head, &days) || days > 100000)
+			return false;
+		s = dot + 1;
+	}
+	for (int i = 0; i < 3; i++) {
+		if (!take_number(&s, &n) || (n.ms && i < 2))
+			return false;
+		part[i] = n.whole;
+		frac = n.ms;
+		if (i < 2 && *s++ != ':')
+			return false;
+	}
+	*ms = ((days * 24 + part[0]) * 60 + part[1]) * 60000 + part[2] * 1000 +
+	      frac;
+	return !*s;
+}
+
+int rsv_duration_ms(const char *text, uint64_t *ms)
+{
+	if (*text == 'P' ? iso_duration(text, ms) : clock_duration(text, ms))
+		return 0;
+	return fail(-EINVAL, "'%.40s' is no duration", text);
+}
+
+/* --- shown names --- */
+
+/* A valid file name of what may be none. */
+static char *file_name(const char *name)
+{
+	DROP(buf) struct buf b = BUF_INIT(CATALOG_NAME_MAX - 16);
+	size_t n = strlen(name);
+
+	while (n > CATALOG_NAME_MAX - 20 ||
+	       (n && !utf8_valid(name, n) && n > CATALOG_NAME_MAX - 24))
+		n--;
+	for (size_t i = 0; i < n; i++) {
+		char c = name[i];
+
+		buf_u8(&b, c == '/' || (uint8_t)c < 0x20 || c == 0x7f
+				   ? '_'
+				   : (uint8_t)c);
+	}
+	if (!b.len || !strcmp(buf_cstr(&b), ".") || !strcmp(buf_cstr(&b), ".."))
+		buf_str(&b, "_");
+	if (!utf8_valid((char *)b.data, b.len)) {
+		for (size_t i = 0; i < b.len; i++) {
+			if (b.data[i] >= 0x80)
+				b.data[i] = '_';
+		}
+	}
+	return b.failed ? NULL : strdup(buf_cstr(&b));
+}
+
+/* What the naming of vaults and of items has in common. */
+struct named {
+	const char *id;
+	char **shown;
+	const char *wanted;
+	char tag[9];
+};
+
+static int named_cmp(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+	int r = strcasecmp(*x->shown, *y->shown);
+
+	return r ? r : strcmp(x->tag, y->tag);
+}
+
+static int set_tag(struct named *n)
+{
+	char folded[ARM_ID_MAX];
+	struct digest d;
+	int r = arm_id_fold(n->id, folded);
+
+	if (r)
+		return r;
+	sha256(folded, strlen(folded), &d);
+	hex_of(d.b, 4, n->tag);
+	return 0;
+}
+
+/* n of one name. */
+static int tell_apart(struct named *all, size_t n)
+{
+	int digits = 4;
+
+	for (size_t i = 1; i < n; i++) {
+		if (!strncmp(all[i - 1].tag, all[i].tag, 4))
+			digits = 8;
+	}
+	for (size_t i = 0; i < n; i++) {
+		char *name;
+
+		if (asprintf(&name, "%s~%.*s", *all[i].shown, digits,
+			     all[i].tag) < 0)
+			return fail(-ENOMEM, "out of memory");
+		free(*all[i].shown);
+		*all[i].shown = name;
+	}
+	return 0;
+}
+
+static int show_all(struct named *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r = set_tag(&all[i]);
+
+		if (r)
+			return r;
+		free(*all[i].shown);
+		*all[i].shown = file_name(all[i].wanted);
+		if (!*all[i].shown)
+			return fail(-ENOMEM, "out of memory");
+	}
+	qsort(all, count, sizeof(*all), named_cmp);
+	for (size_t i = 0, k; i < count; i = k) {
+		int r = 0;
+
+		for (k = i + 1; k < count; k++) {
+			if (strcasecmp(*all[i].shown, *all[k].shown) != 0)
+				break;
+		}
+		if (k - i > 1)
+			r = tell_apart(all + i, k - i);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int vault_cmp(const void *a, const void *b)
+{
+	const struct rsv_vault *x = a, *y = b;
+
+	return strcmp(x->shown, y->shown);
+}
+
+static int item_cmp(const void *a, const void *b)
+{
+	const struct rsv_item *x = a, *y = b;
+
+	return strcmp(x->shown, y->shown);
+}
+
+/* The same one twice, as when a list changes between its pages. */
+#define DROP_DOUBLES(list, release)                                            \
+	do {                                                                   \
+		size_t kept_ = 0;                                              \
+		for (size_t i_ = 0; i_ < (list)->count; i_++) {                \
+			if (kept_ && arm_id_equal((list)->v[kept_ - 1].id,     \
+						  (list)->v[i_].id))           \
+				release(&(list)->v[i_]);                       \
+			else                                                   \
+				(list)->v[kept_++] = (list)->v[i_];            \
+		}                                                              \
+		(list)->count = kept_;                                         \
+	} while (0)
+
+static int vault_id_cmp(const void *a, const void *b)
+{
+	const struct rsv_vault *x = a, *y = b;
+
+	return strcasecmp(x->id, y->id);
+}
+
+static int item_id_cmp(const void *a, const void *b)
+{
+	const struct rsv_item *x = a, *y = b;
+
+	return strcasecmp(x->id, y->id);
+}
+
+static void vault_release(struct rsv_vault *v)
+{
+	free(v->id);
+	free(v->name);
+	free(v->shown);
+	free(v->location);
+}
+
+static void item_release(struct rsv_item *i)
+{
+	free(i->id);
+	free(i->name);
+	free(i->shown);
+	free(i->kind);
+	free(i->source_id);
+	free(i->state);
+	free(i->policy);
+}
+
+int rsv_vaults_show(struct rsv_vaults *l)
+{
+	DROP(mem) struct named *all = NULL;
+	int r;
+
+	if (!l->count)
+		return 0;
+	qsort(l->v, l->count, sizeof(*l->v), vault_id_cmp);
+	DROP_DOUBLES(l, vault_release);
+	all = calloc(l->count, sizeof(*all));
+	if (!all)
+		return fail(-ENOMEM, "out of memory");
+	for (size_t i = 0; i < l->count; i++)
+		all[i] = (struct named){ .id = l->v[i].id,
+					 .shown = &l->v[i].shown,
+					 .wanted = l->v[i].name };
+	r = show_all(all, l->count);
+	if (!r)
+		qsort(l->v, l->count, sizeof(*l->v), vault_cmp);
+	return r;
+}
+
+int rsv_items_show(struct rsv_items *l)
+{
+	DROP(mem) struct named *all = NULL;
+	int r;
+
+	if (!l->count)
+		return 0;
+	qsort(l->v, l->count, sizeof(*l->v), item_id_cmp);
+	DROP_DOUBLES(l, item_release);
+	all = calloc(l->count, sizeof(*all));
+	if (!all)
+		return fail(-ENOMEM, "out of memory");
+	for (size_t i = 0; i < l->count; i++)
+		all[i] = (struct named){ .id = l->v[i].id,
+					 .shown = &l->v[i].shown,
+					 .wanted = l->v[i].name };
+	r = show_all(all, l->count);
+	if (!r)
+		qsort(l->v, l->count, sizeof(*l->v), item_cmp);
+	return r;
+}
+
+/* --- vaults --- */
+
+static int add_vault(struct rsv_vaults *to, const struct json *j)
+{
+	struct rsv_vault *v = NEXT(to);
+	int r = need(j, "id", "a vault", &v->id);
+
+	if (!r)
+		r = need(j, "name", "a vault", &v->name);
+	if (!r)
+		r = copy(j, "location", &v->location);
+	return r;
+}
+
+int rsv_vaults_add(struct rsv_vaults *to, const struct json *values)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < json_len(values); i++)
+		r = add_vault(to, json_at(values, i));
+	return r;
+}
+
+void rsv_vaults_release(struct rsv_vaults *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		vault_release(&l->v[i]);
+	free(l->v);
+	*l = (struct rsv_vaults){ 0 };
+}
+
+/* --- items --- */
+
+static int add_item(struct rsv_items *to, const struct json *j)
+{
+	const struct json *p = json_get(j, "properties");
+	struct rsv_item *it = NEXT(to);
+	int r = need(j, "id", "a protected item", &it->id);
+
+	if (r)
+		return r;
+	r = copy(p, "friendlyName", &it->name);
+	if (!r && !it->name)
+		r = copy_text(last_part(it->id), &it->name);
+	if (!r && !it->name)
+		r = fail(-EPROTO, "a protected item without a name");
+	if (!r)
+		r = copy(p, "protectedItemType", &it->kind);
+	if (!r && !it->kind)
+		r = copy_text("an unknown type", &it->kind);
+	if (!r)
+		r = copy(p, "sourceResourceId", &it->source_id);
+	if (!r && !it->source_id)
+		r = copy(p, "virtualMachineId", &it->source_id);
+	if (!r)
+		r = copy(p, "protectionState", &it->state);
+	if (!r)
+		r = copy(p, "policyName", &it->policy);
+	if (r)
+		return r;
+	it->soft_deleted = flag(p, "isScheduledForDeferredDelete");
+	it->classic = contains(it->kind, "ClassicCompute");
+	it->is_vm = contains(it->kind, "/virtualMachines") ||
+		    !strcasecmp(it->kind, "AzureIaaSVMProtectedItem");
+	return 0;
+}
+
+int rsv_items_add(struct rsv_items *to, const struct json *values)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < json_len(values); i++)
+		r = add_item(to, json_at(values, i));
+	return r;
+}
+
+void rsv_items_release(struct rsv_items *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		item_release(&l->v[i]);
+	free(l->v);
+	*l = (struct rsv_items){ 0 };
+}
+
+/* --- recovery points --- */
+
+const char *rsv_tier_text(unsigned tiers)
+{
+	bool snapshot = tiers & RSV_TIER_SNAPSHOT;
+
+	if (tiers & RSV_TIER_REHYDRATED)
+		return "archive, rehydrated";
+	if (tiers & RSV_TIER_VAULT)
+		return snapshot ? "snapshot and vault-standard"
+				: "vault-standard";
+	if (tiers & RSV_TIER_ARCHIVE)
+		return snapshot ? "snapshot and vault-archive"
+				: "vault-archive";
+	return snapshot ? "snapshot" : "none";
+}
+
+/* A word, or the number it had in 2018. */
+static bool is_word(const struct json *j, const char *key, const char *word,
+		    uint64_t number)
+{
+	const char *s = json_get_str(j, key);
+	uint64_t n;
+
+	if (s)
+		return !strcasecmp(s, word);
+	return json_get_u64(j, key, &n) && n == number;
+}
+
+static unsigned tiers_of(const struct json *p)
+{
+	const struct json *list = json_get(p, "recoveryPointTierDetails");
+	unsigned tiers = 0;
+
+	for (size_t i = 0; i < json_len(list); i++) {
+		const struct json *t = json_at(list, i);
+		bool valid = is_word(t, "status", "Valid", 1);
+		bool back = is_word(t, "status", "Rehydrated", 4);
+
+		if (is_word(t, "type", "InstantRP", 1))
+			tiers |= valid ? RSV_TIER_SNAPSHOT : 0;
+		else if (is_word(t, "type", "HardenedRP", 2))
+			tiers |= valid ? RSV_TIER_VAULT
+				       : (back ? RSV_TIER_REHYDRATED : 0);
+		else if (is_word(t, "type", "ArchivedRP", 3))
+			tiers |= valid || back ? RSV_TIER_ARCHIVE : 0;
+	}
+	return tiers;
+}
+
+static enum consistency consistency_of(const char *s)
+{
+	if (contains(s, "AppConsistent") ||
+	    contains(s, "ApplicationConsistent"))
+		return CONSISTENCY_APPLICATION;
+	if (contains(s, "FileSystemConsistent"))
+		return CONSISTENCY_FILE_SYSTEM;
+	if (contains(s, "CrashConsistent"))
+		return CONSISTENCY_CRASH;
+	return CONSISTENCY_UNKNOWN;
+}
+
+static int key_of(const struct json *p, struct rsv_point *out)
+{
+	const struct json *k = json_get(p, "keyAndSecret");
+	const struct json *kek = json_get(k, "kekDetails");
+	const struct json *bek = json_get(k, "bekDetails");
+	struct rsv_key *key = &out->key;
+	int r = copy(bek, "secretUrl", &key->secret_url);
+
+	if (!r)
+		r = copy(bek, "secretData", &key->secret_data);
+	if (!r)
+		r = copy(kek, "keyUrl", &key->key_url);
+	if (!r)
+		r = copy(kek, "keyBackupData", &key->key_backup);
+	if (!r)
+		r = copy(k, "encryptionMechanism", &key->mechanism);
+	out->has_key = key->secret_url || key->secret_data;
+	return r;
+}
+
+/* The LUN of a disk, -1 for the OS disk (so in the service's own lists). */
+static bool lun_of(const struct json *j, const char *key, int *lun)
+{
+	const struct json *v = json_get(j, key);
+	uint64_t n;
+
+	if (!v)
+		return false;
+	if (json_get_u64(j, key, &n)) {
+		if (n > LUN_MAX)
+			return false;
+		*lun = (int)n;
+		return true;
+	}
+	/* A negative number is none that json_get_u64() gives. */
+	*lun = -1;
+	return true;
+}
+
+static int disk_refs(const struct json *p, struct rsv_point *out)
+{
+	const struct json *c = json_get(p, "recoveryPointDiskConfiguration");
+	const struct json *list = json_get(c, "includedDiskList");
+	size_t n = json_len(list);
+
+	if (!n)
+		return 0;
+	if (n > CATALOG_DISKS_MAX)
+		return fail(-EPROTO, "a point of %zu disks", n);
+	out->disks = calloc(n, sizeof(*out->disks));
+	if (!out->disks)
+		return fail(-ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		const struct json *d = json_at(list, i);
+		struct rsv_disk_ref *ref = &out->disks[out->ndisks];
+		int r;
+
+		if (!lun_of(d, "lun", &ref->lun))
+			continue;
+		out->ndisks++;
+		r = copy(d, "name", &ref->name);
+		if (r)
+			return r;
+	}
+	out->knows_disks = out->ndisks > 0;
+	return 0;
+}
+
+static int point_texts(const struct json *p, struct rsv_point *out)
+{
+	const char *security = json_get_str(p, "securityType");
+	int r = copy(p, "osType", &out->os);
+
+	if (!r)
+		r = copy(p, "objectType", &out->kind);
+	if (!r)
+		r = key_of(p, out);
+	if (!r)
+		r = disk_refs(p, out);
+	out->encrypted = flag(p, "isSourceVMEncrypted");
+	out->managed = flag(p, "isManagedVirtualMachine");
+	out->private_access = flag(p, "isPrivateAccessEnabledOnAnyDisk");
+	out->confidential = contains(security, "Confidential");
+	return r;
+}
+
+int rsv_point_parse(const struct json *j, struct rsv_point *out)
+{
+	const struct json *p = json_get(j, "properties");
+	const struct json *more = json_get(p, "recoveryPointProperties");
+	const char *time = json_get_str(p, "recoveryPointTime");
+	DROP(rsv_point) struct rsv_point got = { 0 };
+	int r = need(j, "name", "a recovery point", &got.name);
+
+	if (r)
+		return r;
+	/* Those of databases have another name for it. */
+	if (!time)
+		time = json_get_str(p, "recoveryPointTimeInUTC");
+	if (!rsv_time(time, &got.time_ns))
+		return fail(-EPROTO, "recovery point %s has no time", got.name);
+	got.consistency = consistency_of(json_get_str(p, "recoveryPointType"));
+	got.tiers = tiers_of(p);
+	if (!rsv_time(json_get_str(more, "expiryTime"), &got.expiry_ns))
+		got.expiry_ns = 0;
+	r = point_texts(p, &got);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_point){ 0 };
+	return 0;
+}
+
+static int point_cmp(const void *a, const void *b)
+{
+	const struct rsv_point *x = a, *y = b;
+
+	if (x->time_ns != y->time_ns)
+		return x->time_ns < y->time_ns ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+void rsv_points_order(struct rsv_points *l)
+{
+	size_t kept = 0;
+
+	if (l->count)
+		qsort(l->v, l->count, sizeof(*l->v), point_cmp);
+	for (size_t i = 0; i < l->count; i++) {
+		if (kept && !strcmp(l->v[kept - 1].name, l->v[i].name))
+			rsv_point_release(&l->v[i]);
+		else
+			l->v[kept++] = l->v[i];
+	}
+	l->count = kept;
+	for (size_t i = 1; i < l->count; i++) {
+		if (l->v[i].time_ns <= l->v[i - 1].time_ns)
+			l->v[i].time_ns = l->v[i - 1].time_ns + 1;
+	}
+}
+
+int rsv_points_add(struct rsv_points *to, const struct json *values)
+{
+	for (size_t i = 0; i < json_len(values); i++) {
+		struct rsv_point *p = NEXT(to);
+		int r = rsv_point_parse(json_at(values, i), p);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void rsv_point_release(struct rsv_point *p)
+{
+	struct rsv_key *k = &p->key;
+
+	for (size_t i = 0; i < p->ndisks; i++)
+		free(p->disks[i].name);
+	free(p->disks);
+	free(p->name);
+	free(p->os);
+	free(p->kind);
+	free(k->secret_url);
+	if (k->secret_data)
+		explicit_bzero(k->secret_data, strlen(k->secret_data));
+	free(k->secret_data);
+	free(k->key_url);
+	if (k->key_backup)
+		explicit_bzero(k->key_backup, strlen(k->key_backup));
+	free(k->key_backup);
+	free(k->mechanism);
+	*p = (struct rsv_point){ 0 };
+}
+
+void rsv_points_release(struct rsv_points *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		rsv_point_release(&l->v[i]);
+	free(l->v);
+	*l = (struct rsv_points){ 0 };
+}
+
+/* --- restore points --- */
+
+int rsv_collections_add(struct rsv_collections *to, const struct json *values)
+{
+	for (size_t i = 0; i < json_len(values); i++) {
+		const struct json *j = json_at(values, i);
+		const struct json *s =
+			json_get(json_get(j, "properties"), "source");
+		const char *name = json_get_str(j, "name");
+		struct rsv_collection *c;
+		int r;
+
+		if (!json_get_str(s, "id") || !name ||
+		    strncasecmp(name, "AzureBackup_", 12) != 0)
+			continue;
+		c = NEXT(to);
+		r = need(j, "id", "a restore point collection", &c->id);
+		if (!r)
+			r = copy(s, "id", &c->source_id);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void rsv_collections_release(struct rsv_collections *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		free(l->v[i].id);
+		free(l->v[i].source_id);
+	}
+	free(l->v);
+	*l = (struct rsv_collections){ 0 };
+}
+
+static int snapshot_disk(const struct json *j, int lun, struct rsv_snapshot *to)
+{
+	const struct json *e = json_get(j, "encryptionSettings");
+	struct rsv_snapshot_disk *d = &to->disks[to->ndisks];
+	uint64_t gib;
+	int r;
+
+	/* One that was left out of the backup has none. */
+	if (!json_get_str(json_get(j, "diskRestorePoint"), "id"))
+		return 0;
+	to->ndisks++;
+	d->lun = lun;
+	r = copy(json_get(j, "diskRestorePoint"), "id", &d->id);
+	if (!r)
+		r = copy(j, "name", &d->name);
+	if (!r)
+		r = copy(json_get(j, "managedDisk"), "id", &d->source_id);
+	if (!r)
+		r = copy(json_get(e, "diskEncryptionKey"), "secretUrl",
+			 &d->secret_url);
+	if (!r)
+		r = copy(json_get(e, "keyEncryptionKey"), "keyUrl",
+			 &d->key_url);
+	if (json_get_u64(j, "diskSizeGB", &gib) && gib <= DISK_GIB_MAX)
+		d->size = gib * GIB;
+	return r;
+}
+
+static int snapshot_disks(const struct json *profile, struct rsv_snapshot *s)
+{
+	const struct json *os = json_get(profile, "osDisk");
+	const struct json *data = json_get(profile, "dataDisks");
+	size_t n = json_len(data);
+	int r = 0;
+
+	if (n >= CATALOG_DISKS_MAX)
+		return fail(-EPROTO, "a restore point of %zu disks", n);
+	s->disks = calloc(n + 1, sizeof(*s->disks));
+	if (!s->disks)
+		return fail(-ENOMEM, "out of memory");
+	if (os)
+		r = snapshot_disk(os, -1, s);
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct json *d = json_at(data, i);
+		int lun;
+
+		if (!lun_of(d, "lun", &lun) || lun < 0)
+			continue;
+		for (size_t k = 0; k < s->ndisks; k++) {
+			if (s->disks[k].lun == lun)
+				return fail(-EPROTO,
+					    "a restore point with two disks "
+					    "of LUN %d",
+					    lun);
+		}
+		r = snapshot_disk(d, lun, s);
+	}
+	return r;
+}
+
+static int add_snapshot(struct rsv_snapshots *to, const struct json *j)
+{
+	const struct json *p = json_get(j, "properties");
+	const char *state = json_get_str(p, "provisioningState");
+	struct rsv_snapshot *s = NEXT(to);
+	int r = need(j, "id", "a restore point", &s->id);
+
+	if (!r)
+		r = copy_text(last_part(s->id), &s->name);
+	if (r)
+		return r;
+	s->ready = rsv_time(json_get_str(p, "timeCreated"), &s->time_ns) &&
+		   (!state || !strcasecmp(state, "Succeeded"));
+	return snapshot_disks(
+		json_get(json_get(p, "sourceMetadata"), "storageProfile"), s);
+}
+
+int rsv_snapshots_add(struct rsv_snapshots *to, const struct json *collection)
+{
+	const struct json *list =
+		json_get(json_get(collection, "properties"), "restorePoints");
+	int r = 0;
+
+	for (size_t i = 0; !r && i < json_len(list); i++)
+		r = add_snapshot(to, json_at(list, i));
+	return r;
+}
+
+void rsv_snapshots_release(struct rsv_snapshots *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		struct rsv_snapshot *s = &l->v[i];
+
+		for (size_t k = 0; k < s->ndisks; k++) {
+			free(s->disks[k].name);
+			free(s->disks[k].id);
+			free(s->disks[k].source_id);
+			free(s->disks[k].secret_url);
+			free(s->disks[k].key_url);
+		}
+		free(s->disks);
+		free(s->id);
+		free(s->name);
+	}
+	free(l->v);
+	*l = (struct rsv_snapshots){ 0 };
+}
+
+const struct rsv_snapshot *rsv_snapshot_near(const struct rsv_snapshots *l,
+					     int64_t time_ns)
+{
+	const struct rsv_snapshot *best = NULL;
+	int64_t least = RSV_NEAR_NS + 1;
+
+	for (size_t i = 0; i < l->count; i++) {
+		const struct rsv_snapshot *s = &l->v[i];
+		int64_t far;
+
+		if (!s->ready ||
+		    __builtin_sub_overflow(s->time_ns, time_ns, &far))
+			continue;
+		far = far < 0 ? -far : far;
+		if (far < least) {
+			least = far;
+			best = s;
+		}
+	}
+	return best;
+}
+
+int rsv_access_sas(const struct json *j, const char **ret)
+{
+	const struct json *o = json_get(json_get(j, "properties"), "output");
+	const char *sas = json_get_str(j, "accessSAS");
+
+	if (!sas)
+		sas = json_get_str(o, "accessSAS");
+	if (!sas || strncasecmp(sas, "https://", 8) != 0 || !strchr(sas, '?'))
+		return fail(-EPROTO, "Azure's answer to beginGetAccess has no "
+				     "address to read from");
+	*ret = sas;
+	return 0;
+}
+
+/* --- jobs --- */
+
+static enum rsv_job_state job_state(const char *s)
+{
+	if (!strcasecmp(s, "Completed"))
+		return RSV_JOB_DONE;
+	if (!strcasecmp(s, "CompletedWithWarnings"))
+		return RSV_JOB_WARNED;
+	if (!strcasecmp(s, "Failed") || !strcasecmp(s, "Cancelled"))
+		return RSV_JOB_FAILED;
+	return RSV_JOB_RUNS;
+}
+
+static unsigned percent_of(const struct json *ext)
+{
+	double v;
+
+	if (!json_get_f64(ext, "progressPercentage", &v) || !(v > 0))
+		return 0;
+	return v > 100 ? 100 : (unsigned)v;
+}
+
+static int job_error(const struct json *p, char **to)
+{
+	const struct json *e = json_at(json_get(p, "errorDetails"), 0);
+	const char *s = json_get_str(e, "errorString");
+	const char *more =
+		json_as_str(json_at(json_get(e, "recommendations"), 0));
+
+	if (!s)
+		s = json_get_str(e, "errorTitle");
+	if (!s)
+		return 0;
+	if (asprintf(to, "%.400s%s%.300s", s, more ? " " : "",
+		     more ? more : "") < 0) {
+		*to = NULL;
+		return fail(-ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int job_places(const struct json *bag, struct rsv_job *out)
+{
+	int r = copy(bag, "Target Storage Account Name", &out->account);
+
+	if (!r)
+		r = copy(bag, "Config Blob Container Name", &out->container);
+	if (!r)
+		r = copy(bag, "Config Blob Name", &out->config);
+	if (!r)
+		r = copy(bag, "Config Blob Uri", &out->config_uri);
+	if (!r)
+		r = copy(bag, "Encryption Info Blob Name",
+			 &out->encryption_blob);
+	if (!r)
+		r = copy(bag, "Create VM Template Blob Uri",
+			 &out->template_uri);
+	/* Its older name. */
+	if (!r && !out->template_uri)
+		r = copy(bag, "Template Blob Uri", &out->template_uri);
+	return r;
+}
+
+int rsv_job_parse(const struct json *j, struct rsv_job *out)
+{
+	const struct json *p = json_get(j, "properties");
+	const struct json *ext = json_get(p, "extendedInfo");
+	const struct json *tasks = json_get(ext, "tasksList");
+	const char *duration = json_get_str(p, "duration");
+	DROP(rsv_job) struct rsv_job got = { 0 };
+	int r = need(p, "status", "a job", &got.status);
+
+	if (r)
+		return r;
+	got.state = job_state(got.status);
+	got.percent = percent_of(ext);
+	if (duration && rsv_duration_ms(duration, &got.duration_ms))
+		err_clear();
+	for (size_t i = 0; !r && !got.detail && i < json_len(tasks); i++)
+		r = copy(json_at(tasks, i), "taskExecutionDetails",
+			 &got.detail);
+	if (!r)
+		r = job_error(p, &got.error);
+	if (!r)
+		r = job_places(json_get(ext, "propertyBag"), &got);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_job){ 0 };
+	return 0;
+}
+
+void rsv_job_release(struct rsv_job *j)
+{
+	free(j->status);
+	free(j->detail);
+	free(j->error);
+	free(j->account);
+	free(j->container);
+	free(j->config);
+	free(j->config_uri);
+	free(j->template_uri);
+	free(j->encryption_blob);
+	*j = (struct rsv_job){ 0 };
+}
+
+/* --- the config blob --- */
+
+static void put_utf8(struct buf *b, uint32_t c)
+{
+	if (c < 0x80) {
+		buf_u8(b, (uint8_t)c);
+		return;
+	}
+	if (c < 0x800) {
+		buf_u8(b, (uint8_t)(0xc0 | c >> 6));
+	} else {
+		if (c < 0x10000) {
+			buf_u8(b, (uint8_t)(0xe0 | c >> 12));
+		} else {
+			buf_u8(b, (uint8_t)(0xf0 | c >> 18));
+			buf_u8(b, (uint8_t)(0x80 | (c >> 12 & 63)));
+		}
+		buf_u8(b, (uint8_t)(0x80 | (c >> 6 & 63)));
+	}
+	buf_u8(b, (uint8_t)(0x80 | (c & 63)));
+}
+
+static uint32_t utf16_at(const uint8_t *p, size_t i)
+{
+	return (uint32_t)p[2 * i] | (uint32_t)p[2 * i + 1] << 8;
+}
+
+/* A lone surrogate becomes U+FFFD. */
+static void from_utf16(const uint8_t *p, size_t units, struct buf *out)
+{
+	for (size_t i = 0; i < units; i++) {
+		uint32_t c = utf16_at(p, i), low;
+
+		if (c >= 0xd800 && c < 0xdc00 && i + 1 < units) {
+			low = utf16_at(p, i + 1);
+			if (low >= 0xdc00 && low < 0xe000) {
+				c = 0x10000 + ((c - 0xd800) << 10) +
+				    (low - 0xdc00);
+				i++;
+			}
+		}
+		if (c >= 0xd800 && c < 0xe000)
+			c = 0xfffd;
+		put_utf8(out, c);
+	}
+}
+
+/* As UTF-8, without BOM and padding. */
+static void config_text(const uint8_t *p, size_t len, struct buf *out)
+{
+	bool wide = len >= 2 &&
+		    ((p[0] == 0xff && p[1] == 0xfe) || (p[0] && !p[1]));
+	size_t whole = len;
+
+	while (len && !p[len - 1])
+		len--;
+	if (wide) {
+		/* The NUL that was the upper half of the last character. */
+		if (len % 2)
+			len += len < whole ? 1 : -(size_t)1;
+		if (p[0] == 0xff && len >= 2) {
+			p += 2;
+			len -= 2;
+		}
+		from_utf16(p, len / 2, out);
+		return;
+	}
+	if (len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3)) {
+		p += 3;
+		len -= 3;
+	}
+	buf_add(out, p, len);
+}
+
+/* A member whatever its case: Lun, lun, Uri, uri were all seen. */
+static const struct json *get_folded(const struct json *j, const char *key)
+{
+	const char *k;
+
+	for (size_t i = 0; (k = json_key_at(j, i)); i++) {
+		if (!strcasecmp(k, key))
+			return json_get(j, k);
+	}
+	return NULL;
+}
+
+static int config_disk(const struct json *j, int lun, struct rsv_config *to)
+{
+	struct rsv_config_disk *d = &to->disks[to->ndisks];
+	const char *uri = json_as_str(get_folded(get_folded(j, "vhd"), "uri"));
+	int r;
+
+	/* A managed disk that the job made itself: no VHD. */
+	if (!uri)
+		return 0;
+	to->ndisks++;
+	d->lun = lun;
+	r = copy_text(json_as_str(get_folded(j, "name")), &d->name);
+	return r ? r : copy_text(uri, &d->uri);
+}
+
+static int config_disks(const struct json *profile, struct rsv_config *out)
+{
+	const struct json *os = get_folded(profile, "osDisk");
+	const struct json *data = get_folded(profile, "dataDisks");
+	size_t n = json_len(data);
+	int r = 0;
+
+	if (n >= CATALOG_DISKS_MAX)
+		return fail(-EPROTO, "%zu disks", n);
+	out->disks = calloc(n + 1, sizeof(*out->disks));
+	if (!out->disks)
+		return fail(-ENOMEM, "out of memory");
+	if (os)
+		r = config_disk(os, -1, out);
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct json *d = json_at(data, i);
+		int lun = (int)i;
+
+		if (!lun_of(d, "lun", &lun))
+			lun_of(d, "Lun", &lun);
+		if (lun < 0)
+			return fail(-EPROTO, "a data disk without a LUN");
+		r = config_disk(d, lun, out);
+	}
+	return r;
+}
+
+int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
+{
+	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(rsv_config) struct rsv_config got = { 0 };
+	DROP(json) struct json *j = NULL;
+	const struct json *profile;
+	int r;
+
+	config_text(bytes, len, &text);
+	r = buf_check(&text, "the config of restored disks");
+	if (!r)
+		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
+	if (r)
+		return r;
+	profile = get_folded(j, "properties.storageProfile");
+	if (!profile)
+		profile = get_folded(get_folded(j, "properties"),
+				     "storageProfile");
+	if (!profile)
+		return fail(-EPROTO, "no storage profile in it");
+	r = copy(j, "name", &got.vm);
+	if (!r)
+		r = config_disks(profile, &got);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_config){ 0 };
+	return 0;
+}
+
+void rsv_config_release(struct rsv_config *c)
+{
+	for (size_t i = 0; i < c->ndisks; i++) {
+		free(c->disks[i].name);
+		free(c->disks[i].uri);
+	}
+	free(c->disks);
+	free(c->vm);
+	*c = (struct rsv_config){ 0 };
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * model: what the answers of Recovery Services, Backup and Compute say, taken out
+ * of their JSON. Pure: no requests.
+ *
+ * Tolerant in what it reads, since the services are: ids in any case, durations
+ * and enumerations of both generations of the API (2018: numbers and
+ * "00:20:23.0896697"; now: words and "PT30M46.6954998S"), times with seven digits
+ * and with no zone, 0001-01-01 for none, and any member missing. An element that
+ * cannot be an answer at all is -EPROTO with a sentence.
+ *
+ * Each add function appends to an array that grows; elements are released by the
+ * release function of the array.
+ */
+#pragma once
+#include "backend/base/json.h"
+#include "backend/catalog.h"
+
+/* --- lists that grow --- */
+
+struct rsv_vault {
+	char *id;   /* as the service has it */
+	char *name; /* its own; shown may be longer */
+	char *shown;
+	char *location;
+};
+struct rsv_vaults {
+	struct rsv_vault *v;
+	size_t count, room;
+};
+int rsv_vaults_add(struct rsv_vaults *to, const struct json *values) MUST_USE;
+void rsv_vaults_release(struct rsv_vaults *l);
+
+struct rsv_item {
+	char *id;
+	char *name; /* what people call it */
+	char *shown;
+	char *kind;	 /* "Microsoft.Compute/virtualMachines", … */
+	char *source_id; /* of the VM; NULL for what is none */
+	char *state;	 /* "Protected"; NULL */
+	char *policy;	 /* its name; NULL */
+	bool is_vm;
+	bool classic;
+	bool soft_deleted;
+};
+struct rsv_items {
+	struct rsv_item *v;
+	size_t count, room;
+};
+int rsv_items_add(struct rsv_items *to, const struct json *values) MUST_USE;
+void rsv_items_release(struct rsv_items *l);
+
+enum rsv_tier {
+	RSV_TIER_SNAPSHOT = 1, /* InstantRP, Valid: can be read */
+	RSV_TIER_VAULT = 2,    /* HardenedRP, Valid */
+	RSV_TIER_ARCHIVE = 4,
+	RSV_TIER_REHYDRATED = 8,
+};
+/* "snapshot and vault", "vault-standard", …: the portal's words. */
+const char *rsv_tier_text(unsigned tiers);
+
+struct rsv_key {
+	char *secret_url, *secret_data;
+	char *key_url, *key_backup;
+	char *mechanism;
+};
+
+struct rsv_disk_ref {
+	int lun; /* -1: the OS disk */
+	char *name;
+};
+
+struct rsv_point {
+	char *name; /* the last part of its id */
+	int64_t time_ns;
+	enum consistency consistency;
+	unsigned tiers; /* enum rsv_tier */
+	int64_t expiry_ns;
+	bool encrypted, private_access, managed, confidential;
+	char *os;
+	char *kind; /* objectType */
+	bool has_key;
+	struct rsv_key key;
+	struct rsv_disk_ref *disks; /* recoveryPointDiskConfiguration */
+	size_t ndisks;
+	bool knows_disks;
+};
+struct rsv_points {
+	struct rsv_point *v;
+	size_t count, room;
+};
+int rsv_points_add(struct rsv_points *to, const struct json *values) MUST_USE;
+/* When all are there: ascending in time, which is unique then: of two in one tick
+ * of the service's clock (100 ns) the later by name comes a nanosecond later. */
+void rsv_points_order(struct rsv_points *l);
+/* One point, from the answer that has only it. */
+int rsv_point_parse(const struct json *j, struct rsv_point *out) MUST_USE;
+void rsv_point_release(struct rsv_point *p);
+void rsv_points_release(struct rsv_points *l);
+
+/* --- restore points of Compute --- */
+
+struct rsv_collection {
+	char *id;
+	char *source_id;
+};
+struct rsv_collections {
+	struct rsv_collection *v;
+	size_t count, room;
+};
+/* Those made by Azure Backup only. */
+int rsv_collections_add(struct rsv_collections *to,
+			const struct json *values) MUST_USE;
+void rsv_collections_release(struct rsv_collections *l);
+
+struct rsv_snapshot_disk {
+	int lun; /* -1: the OS disk */
+	char *name;
+	char *id;		    /* of the disk restore point */
+	char *source_id;	    /* of the managed disk; may be NULL */
+	uint64_t size;		    /* 0: not told */
+	char *secret_url, *key_url; /* encryptionSettings; may be NULL */
+};
+struct rsv_snapshot {
+	char *id, *name;
+	int64_t time_ns;
+	bool ready;
+	struct rsv_snapshot_disk *disks;
+	size_t ndisks;
+};
+struct rsv_snapshots {
+	struct rsv_snapshot *v;
+	size_t count, room;
+};
+/* From a collection, got with $expand=restorePoints. */
+int rsv_snapshots_add(struct rsv_snapshots *to,
+		      const struct json *collection) MUST_USE;
+void rsv_snapshots_release(struct rsv_snapshots *l);
+
+/* How far a restore point's time may be from its recovery point's: the snapshot is
+ * taken within the job, and no VM is backed up more often than hourly. */
+#define RSV_NEAR_NS (INT64_C(30) * 60 * 1000000000)
+/* The nearest one in time that is ready; NULL if none is near. */
+const struct rsv_snapshot *rsv_snapshot_near(const struct rsv_snapshots *l,
+					     int64_t time_ns);
+
+/* The SAS in an answer of beginGetAccess: {"accessSAS"}, or an operation's status.
+ * -EPROTO. Borrowed from j. */
+int rsv_access_sas(const struct json *j, const char **ret) MUST_USE;
+
+/* --- jobs --- */
+
+enum rsv_job_state {
+	RSV_JOB_RUNS,
+	RSV_JOB_DONE,
+	RSV_JOB_WARNED,
+	RSV_JOB_FAILED
+};
+
+struct rsv_job {
+	enum rsv_job_state state;
+	char *status;
+	unsigned percent; /* 0..100 */
+	char *detail;	  /* "40 GBs / 127 GBs Transferred"; may be NULL */
+	char *error;	  /* may be NULL */
+	char *account, *container, *config, *config_uri;
+	char *template_uri;
+	char *encryption_blob;
+	uint64_t duration_ms;
+};
+int rsv_job_parse(const struct json *j, struct rsv_job *out) MUST_USE;
+void rsv_job_release(struct rsv_job *j);
+
+/* --- what a restore job leaves --- */
+
+struct rsv_config_disk {
+	int lun;
+	char *name, *uri;
+};
+struct rsv_config {
+	char *vm;
+	struct rsv_config_disk *disks;
+	size_t ndisks;
+};
+/*
+ * The config blob: JSON in UTF-16LE (or UTF-8, with or without BOM), padded with
+ * NULs, whose keys have dots in them. The bytes as they came.
+ */
+int rsv_config_parse(const void *bytes, size_t len,
+		     struct rsv_config *out) MUST_USE;
+void rsv_config_release(struct rsv_config *c);
+
+/* --- words --- */
+
+/* "PT30M46.6954998S", "P1DT2H", "00:20:23.0896697", "1.02:03:04": milliseconds. */
+int rsv_duration_ms(const char *text, uint64_t *ms) MUST_USE;
+/* false for none: absent, null, 0001-01-01. */
+bool rsv_time(const char *text, int64_t *ns);
+
+/* Gives each its shown name: its own, made a valid file name; where several have
+ * one name (compared without case), all get '~' and four hex digits of the SHA-256
+ * of their folded id, or eight where that is the same too. Sorts by shown name. */
+int rsv_vaults_show(struct rsv_vaults *l) MUST_USE;
+int rsv_items_show(struct rsv_items *l) MUST_USE;
+
+static inline void drop_rsv_vaults(struct rsv_vaults *l)
+{
+	rsv_vaults_release(l);
+}
+static inline void drop_rsv_items(struct rsv_items *l)
+{
+	rsv_items_release(l);
+}
+static inline void drop_rsv_points(struct rsv_points *l)
+{
+	rsv_points_release(l);
+}
+static inline void drop_rsv_point(struct rsv_point *p)
+{
+	rsv_point_release(p);
+}
+static inline void drop_rsv_collections(struct rsv_collections *l)
+{
+	rsv_collections_release(l);
+}
+static inline void drop_rsv_snapshots(struct rsv_snapshots *l)
+{
+	rsv_snapshots_release(l);
+}
+static inline void drop_rsv_job(struct rsv_job *j)
+{
+	rsv_job_release(j);
+}
+static inline void drop_rsv_config(struct rsv_config *c)
+{
+	rsv_config_release(c);
+}

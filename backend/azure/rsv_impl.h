@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What the files of the catalog of an Azure vault share; nobody else includes it. */
+#pragma once
+#include "backend/azure/access.h"
+#include "backend/azure/rsv.h"
+#include "backend/base/pool.h"
+
+#define RSV_API_VAULTS "api-version=2024-04-01"
+#define RSV_API_BACKUP "api-version=2023-06-01"
+#define RSV_API_COMPUTE "api-version=2024-07-01"
+#define RSV_SLOTS 4096
+
+struct rsv_slot {
+	uint8_t key[CACHE_KEY_SIZE];
+	uint64_t generation; /* 0: none */
+	uint64_t made_ns;    /* monotonic */
+};
+
+struct rsv {
+	struct catalog c;
+	struct azure *az;
+	struct rsv_address at;
+	uint64_t fresh_ns;
+	struct cache *bytes; /* the caller's */
+	struct cache *meta;
+	struct access_table *access;
+	struct pool *readers;
+
+	pthread_mutex_t lock; /* protects the two below; not held across I/O */
+	uint64_t generation;
+	struct rsv_slot slots[RSV_SLOTS];
+};
+
+/* --- rsv_fetch.c: the lists of the service, kept for a while --- */
+
+/* A vault and one of its items, with the lists that hold them. */
+struct rsv_place {
+	struct cache_blob *vaults, *items;
+	const struct rsv_vault *vault;
+	const struct rsv_item *item;
+};
+void rsv_place_release(struct rsv_place *p);
+static inline void drop_rsv_place(struct rsv_place *p)
+{
+	rsv_place_release(p);
+}
+
+/* The blob's data is a struct rsv_vaults, by shown name; and so on. */
+int rsv_get_vaults(struct rsv *r, struct cache_blob **ret) MUST_USE;
+/* -ENOENT where there is none of that shown name. */
+int rsv_find_vault(struct rsv *r, const char *vault,
+		   struct rsv_place *p) MUST_USE;
+int rsv_find_items(struct rsv *r, const char *vault,
+		   struct rsv_place *p) MUST_USE;
+int rsv_find_item(struct rsv *r, const char *vault, const char *vm,
+		  struct rsv_place *p) MUST_USE;
+/* struct rsv_points; *generation (may be NULL) changes when they may have. */
+int rsv_get_points(struct rsv *r, const struct rsv_place *p,
+		   uint64_t *generation, struct cache_blob **ret) MUST_USE;
+/* struct rsv_snapshots of the machine. */
+int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
+		      struct cache_blob **ret) MUST_USE;
+bool rsv_is_guid(const char *s, size_t n);
+
+/* --- rsv_point.c: one point --- */
+
+struct rsv_disk_place {
+	char *id;     /* of the disk restore point */
+	char *family; /* of the managed disk */
+};
+
+struct rsv_point_info {
+	struct point_info info; /* first */
+	struct rsv_point point;
+	struct rsv_facts facts;
+	char *item_id, *vault_id, *source_id, *location, *kind, *policy;
+	char *sentence; /* of the disks that are not ready */
+	char *note;
+	struct rsv_disk_place *places; /* one a disk; NULL: none can be read */
+};
+
+/* name: the service's, of the point that row stands for. */
+int rsv_point_open(struct rsv *r, const struct rsv_place *p,
+		   const struct point_row *row, const char *name,
+		   struct point_info **ret) MUST_USE;
+static inline struct rsv_point_info *rsv_info_of(struct point_info *p)
+{
+	return container_of(p, struct rsv_point_info, info);
+}
