@@ -111,7 +111,9 @@ static void print_option(const struct option_def *o)
 	int col = o->letter ? printf("  -%c, ", o->letter) : printf("      ");
 
 	col += printf("--%s", o->name);
-	if (o->arg)
+	if (o->kind == OPTION_OPTIONAL)
+		col += printf("[=%s]", o->arg);
+	else if (o->arg)
 		col += printf(" %s", o->arg);
 	if (col + 2 > HELP_COLUMN) {
 		putchar('\n');
@@ -207,6 +209,9 @@ static int apply(const struct option_def *o, const char *value)
 	case OPTION_VALUE:
 		*(const char **)o->to = value;
 		return 0;
+	case OPTION_OPTIONAL:
+		*(const char **)o->to = value ? value : "";
+		return 0;
 	case OPTION_LIST:
 		return string_list_add(o->to, value);
 	}
@@ -240,7 +245,10 @@ static int form_make(const struct option_table *t, struct getopt_form *f)
 
 		f->longs[i] = (struct option){
 			.name = o->name,
-			.has_arg = o->arg ? required_argument : no_argument,
+			.has_arg = o->kind == OPTION_OPTIONAL
+					   ? optional_argument
+				   : o->arg ? required_argument
+					    : no_argument,
 			.val = LONG_BASE + (int)i,
 		};
 		if (!o->letter)

@@ -46,6 +46,9 @@ enum option_kind {
 	OPTION_COUNT, /* to: int *, one more each time */
 	OPTION_VALUE, /* to: const char **; the last one given counts */
 	OPTION_LIST,  /* to: struct string_list * */
+	/* to: const char **; "" when it is given without a value, which can
+	 * only be --name=VALUE. It has no letter. */
+	OPTION_OPTIONAL,
 };
 
 struct option_def {

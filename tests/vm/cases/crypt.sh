@@ -7,38 +7,49 @@
 
 pass=$DATA/volumes/pass
 pbkdf=(--pbkdf pbkdf2 --pbkdf-force-iterations 1000)
+out=/vm/out
+mkdir -p "$out"
+cp "$pass" "$out/pass"
 
-# same_as_cryptsetup FILE HEADER CRYPTSETUP-WORD...: /dev/mapper/ours is theirs, byte for byte.
-same_as_cryptsetup() {
-	local want
+# ours_is FILE HEADER...: /dev/mapper/ours is what cryptsetup makes of FILE, byte for byte.
+# Leaves the digest in WANT.
+ours_is() {
 	cryptsetup open -r "$@" --key-file "$pass" theirs
-	want=$(sha256sum </dev/mapper/theirs)
+	WANT=$(sha256sum </dev/mapper/theirs)
 	assert_eq "$(blockdev --getsize64 /dev/mapper/ours)" \
 		"$(blockdev --getsize64 /dev/mapper/theirs)" "size: $*"
 	cryptsetup close theirs
-	assert_eq "$(sha256sum </dev/mapper/ours)" "$want" "$*"
+	assert_eq "$(sha256sum </dev/mapper/ours)" "$WANT" "$*"
 }
 
-# close_ours
+# bring NAME [HEADER]: out of the machine, with what it is when it is clear.
+bring() {
+	cp "$1" "$out/$1"
+	[[ ! ${2-} ]] || cp "$2" "$out/$1.header"
+	echo "$WANT" >"$out/$1.sha256"
+}
+
 close_ours() {
 	dmsetup remove ours
 }
 
-# LUKS2, made by cryptsetup and the kernel.
+# LUKS2, made by cryptsetup and the kernel. There are holes behind what is written.
 for sector in 512 4096; do
-	truncate -s 20M "luks2-$sector"
+	name=luks2-$sector
+	truncate -s 6M "$name"
 	cryptsetup luksFormat -q --type luks2 "${pbkdf[@]}" --sector-size "$sector" \
-		"luks2-$sector" "$pass"
-	cryptsetup open "luks2-$sector" --key-file "$pass" w
+		--luks2-metadata-size 16k --luks2-keyslots-size 256k --offset 2048 "$name" "$pass"
+	cryptsetup open "$name" --key-file "$pass" w
 	dd if="$DATA/volumes/clear" of=/dev/mapper/w bs=1M status=none
 	cryptsetup close w
-	activate -p "luks2-$sector" ours "$pass"
+	activate -p "$name" ours "$pass"
 	cmp -n 3145728 /dev/mapper/ours "$DATA/volumes/clear"
 	assert_eq "$(blockdev --getro /dev/mapper/ours)" 1
 	assert_contains "$(dmsetup info -c --noheadings -o uuid ours)" CRYPT-LUKS2-
 	# Its key is in no table.
 	assert_contains "$(dmsetup table --showkeys ours)" ":logon:"
-	same_as_cryptsetup "luks2-$sector"
+	ours_is "$name"
+	bring "$name"
 	close_ours
 done
 
@@ -49,20 +60,22 @@ cmp -n 3145728 /dev/mapper/ours "$DATA/volumes/clear"
 close_ours
 
 # A detached header.
-truncate -s 6M detached
-truncate -s 16M header
-cryptsetup luksFormat -q --type luks2 "${pbkdf[@]}" --header header detached "$pass"
+truncate -s 4M detached
+truncate -s 1M header
+cryptsetup luksFormat -q --type luks2 "${pbkdf[@]}" --luks2-metadata-size 16k \
+	--luks2-keyslots-size 256k --header header detached "$pass"
 cryptsetup open detached --header header --key-file "$pass" w
 dd if="$DATA/volumes/clear" of=/dev/mapper/w bs=1M status=none
 cryptsetup close w
 activate -p detached ours "$pass" header
-same_as_cryptsetup detached --header header
+ours_is detached --header header
+bring detached header
 close_ours
 
 # LUKS1, made by qemu.
 activate -p "$DATA/volumes/luks1" ours "$pass"
 cmp -n 3145728 /dev/mapper/ours "$DATA/volumes/clear"
-same_as_cryptsetup "$DATA/volumes/luks1"
+ours_is "$DATA/volumes/luks1"
 close_ours
 
 # BitLocker. The table without its keys and devices, which are loops.
