@@ -2,6 +2,7 @@
 #include "crypt/volume.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "crypt/luks.h"
 
 struct volume_key {
+	atomic_uint refs;
 	enum volume_type type;
 	struct digest metadata;
 	struct secret *key;
@@ -195,9 +197,15 @@ static int map(struct source *data, bool detached, const struct metadata *m,
 	return bitlocker_map(data, &m->bitlocker, volume_key, ret);
 }
 
+struct volume_key *volume_key_ref(struct volume_key *k)
+{
+	atomic_fetch_add(&k->refs, 1);
+	return k;
+}
+
 void volume_key_close(struct volume_key *k)
 {
-	if (!k)
+	if (!k || atomic_fetch_sub(&k->refs, 1) > 1)
 		return;
 	secret_close(k->key);
 	free(k);
@@ -216,6 +224,7 @@ int volume_unlock(struct source *data, struct source *header,
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return fail(-ENOMEM, "out of memory");
+	atomic_init(&k->refs, 1);
 	k->type = type_of(m);
 	k->metadata = *digest_of(m);
 	r = unlock(data, header, m, key, kind, &k->key);

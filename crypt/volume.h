@@ -68,8 +68,9 @@ const char *volume_type_name(enum volume_type type);
  * detached header is probed as any source. */
 int volume_probe(struct source *s, struct volume_info *out) MUST_USE;
 
-/* A volume key, and the metadata that it belongs to. */
+/* A volume key, and the metadata that it belongs to; counted. */
 struct volume_key;
+struct volume_key *volume_key_ref(struct volume_key *k);
 void volume_key_close(struct volume_key *k);
 
 /*

@@ -19,6 +19,7 @@
 #include "backend/guest/lvm.h"
 #include "backend/source/source.h"
 #include "crypt/escrow.h"
+#include "crypt/keycache.h"
 #include "crypt/keyring.h"
 #include "crypt/volume.h"
 
@@ -78,17 +79,6 @@ struct volumes_header_file { /* --header [VM/]DISK-pN=FILE */
 	const char *path;
 };
 
-/*
- * keycache: the volume keys of this process, by the metadata that they belong to and
- * the record or key that opened them, and that one did not; so the points of a
- * lineage cost one derivation. Any thread.
- */
-struct keycache;
-int keycache_new(struct keycache **ret) MUST_USE;
-/* How many keys were derived, or were tried to be. */
-uint64_t keycache_derived(struct keycache *c);
-void keycache_free(struct keycache *c);
-
 struct volumes_options {
 	struct keyring *keyring;	     /* borrowed; NULL: none */
 	struct keycache *cache;		     /* borrowed; NULL: none */
@@ -130,5 +120,4 @@ size_t volumes_lv_row(const struct volumes *v, const struct lvm_area *area);
 struct json *volumes_json(const struct volumes *v);
 void volumes_close(struct volumes *v);
 
-DROP_DEFINE(keycache, struct keycache *, keycache_free)
 DROP_DEFINE(volumes, struct volumes *, volumes_close)

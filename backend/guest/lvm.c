@@ -418,6 +418,7 @@ static int add_area(const struct reader *rd, const struct vg *vg,
 		return 0;
 	}
 	n = find_pv(rd, uuid, &index);
+	lv->missing |= n == 0;
 	if (n == 0)
 		refuse(lv,
 		       "it lies on physical volume %.48s, which is on no disk "

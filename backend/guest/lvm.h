@@ -36,6 +36,7 @@ struct lvm_lv {
 	char uuid[LVM_UUID_SIZE];
 	uint64_t size;
 	char refused[ERR_MAX]; /* why it is not mapped; "" : it is */
+	bool missing;	       /* ... because a physical volume is not there */
 	struct lvm_segment *segments;
 	size_t nsegments;
 	struct lvm_area *areas;
