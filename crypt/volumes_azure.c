@@ -251,15 +251,19 @@ static void lock_rest(const struct wanted *w, const struct header *h,
 
 /* The largest of the disk: what an encryption under way is likely of, where all
  * still look clear. */
-static struct vol *largest(const struct wanted *w)
+static struct vol *largest(const struct wanted *w, const struct header *h)
 {
 	struct vol *found = NULL;
 
 	for (size_t i = 0; i < w->vs->n; i++) {
 		struct vol *v = &w->vs->v[i];
+		size_t n = strlen(v->row.name);
 
 		if (v->row.logical || v->row.disk != w->disk ||
 		    v->row.state != VOLUMES_CLEAR)
+			continue;
+		/* The header's own place. */
+		if (strncmp(h->name, v->row.name, n) == 0 && h->name[n] == ':')
 			continue;
 		if (!found || v->row.len > found->row.len)
 			found = v;
@@ -279,7 +283,7 @@ static void refuse_header(const struct wanted *w, const struct header *h)
 		lock_rest(w, h, state, h->info.reason);
 		return;
 	}
-	v = state == VOLUMES_UNSUPPORTED && w->disk != SIZE_MAX ? largest(w)
+	v = state == VOLUMES_UNSUPPORTED && w->disk != SIZE_MAX ? largest(w, h)
 								: NULL;
 	if (!v)
 		return;

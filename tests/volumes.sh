@@ -60,7 +60,7 @@ luks_detached() {
 	cryptsetup luksFormat -q --type "luks$version" --volume-key-file "$key" \
 		--key-size 512 --cipher aes-xts-plain64 --header "$header" \
 		--pbkdf-force-iterations 1000 --use-urandom \
-		$([[ $version == 2 ]] && echo --pbkdf pbkdf2 "${_small[*]}") \
+		$([[ $version == 2 ]] && echo --pbkdf pbkdf2 --sector-size 512 "${_small[*]}") \
 		--offset 0 --key-file "$pass" "$data" >luks.log 2>&1 ||
 		fail "cryptsetup: $(cat luks.log)"
 	cmp -s -- "$6" "$data" || fail "cryptsetup wrote to the data"

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Every layout in which Azure Disk Encryption leaves a Linux VM: system disks with the header on
-# the boot partition, found by name, by search, or given; LVM on it; in place; data disks whose
-# headers are on the encrypted root. And one that was backed up while it was being encrypted.
+# System disks as Azure Disk Encryption leaves them: the header on the boot partition, found by
+# name, by search, or given. And one that was backed up while it was being encrypted.
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs debugfs sfdisk jq openssl
@@ -57,7 +56,7 @@ assert_volume os-p1 noise -b p1 os=three.img
 gpt_disk none.img noise boot.img
 volumes -b p1 os=none.img
 assert_eq "$(states)" "os-p1=damaged os-p2=clear"
-assert_contains "$(row os-p1 .reason)" "decrypts to nothing that is known"
+assert_contains "$(row os-p1 .reason)" "decrypts to is nothing that is known"
 
 # The header's file is in /boot of a file system that is more than that.
 mkdir -p more/boot/luks
@@ -67,14 +66,15 @@ gpt_disk os2.img more.img os.data
 volumes -b p1 os=os2.img
 assert_eq "$(row os-p2 .encryption.header)" os-p1:/boot/luks/osluksheader
 
-# --- the boot partition is damaged: searched; another header, of nothing, lies before
+# --- the boot partition is damaged: searched; another header, of nothing, lies before. (mke2fs
+# leaves out blocks of zeros, which dd, as Azure used it, does not: the headers are put there.)
 
 key_file k3 three
 luks_detached stale x 2 k3 p1 noise
-mkdir -p two/a
-cp stale two/a/stale
-cp header two/z
-make_fs two.img 12M two -b 1024
+mkdir two
+make_fs two.img 14M two -b 1024
+dd if=stale of=two.img bs=1M seek=3 conv=notrunc status=none
+dd if=header of=two.img bs=1K seek=9001 conv=notrunc status=none
 gpt_disk os3.img os.data two.img
 volumes -b p1 os=os3.img
 assert_eq "$(states)" "os-p1=open os-p2=clear"
@@ -83,7 +83,9 @@ assert_volume os-p1 root.clear -b p1 os=os3.img
 # Without any key it is not read as a whole.
 volumes os=os3.img
 assert_eq "$(states)" "os-p1=clear os-p2=clear"
-cp boot.img bad.img
+truncate -s 14M bad.img
+dd if=boot.img of=bad.img conv=notrunc status=none
+dd if=header of=bad.img bs=1K seek=9001 conv=notrunc status=none
 debugfs -w -R "clri /luks" bad.img >log 2>&1
 gpt_disk os4.img os.data bad.img
 assert_volume os-p1 root.clear -b p1 os=os4.img
@@ -112,56 +114,6 @@ volumes -b p1 -H os-p1=noise os=os6.img
 assert_contains "$(row os-p1 .reason)" "there is no LUKS header in it"
 volumes -b p1 -H os-p1=nothing os=os6.img
 assert_eq "$(states)" "os-p1=unknown os-p2=clear"
-
-# --- LVM on the encrypted partition; data disks whose headers are on the root, /var apart
-
-mkdir -p data
-make_image data/file 300K 3
-make_fs data.clear 4M data -L data
-truncate -s 5M lvmdata.clear
-dd if=data.clear of=lvmdata.clear bs=1M seek=1 conv=notrunc status=none
-"$SRC/tests/mklvm.py" datavg lvmdata.clear -- lv=4@pv0:0
-luks_detached hd1 lun0.img 2 k2 p1 data.clear
-luks_detached hd2 lun1.img 2 k2 p1 lvmdata.clear
-luks lun2.img 2 k2 p1 data.clear
-for var in root apart; do
-	rm -rf root/var/lib varfs
-	config=root/var/lib/azure_disk_encryption_config
-	[[ $var == apart ]] && config=varfs/lib/azure_disk_encryption_config
-	mkdir -p varfs $config
-	cp hd1 $config/azureluksheader_aaaa
-	cp hd2 $config/azureluksheader_bbbb
-	make_fs root.lv 14M root -L root
-	make_fs var.lv 14M varfs -L var
-	truncate -s 30M pv.clear
-	dd if=root.lv of=pv.clear bs=1M seek=1 conv=notrunc,sparse status=none
-	dd if=var.lv of=pv.clear bs=1M seek=15 conv=notrunc,sparse status=none
-	"$SRC/tests/mklvm.py" rootvg pv.clear -- rootlv=14@pv0:0 varlv=14@pv0:14
-	luks_detached header os.data 2 k1 p1 pv.clear
-	boot boot.img header
-	gpt_disk lvm.img boot.img os.data
-	all=(-b p1 os=lvm.img lun0=lun0.img lun1=lun1.img lun2=lun2.img)
-	volumes "${all[@]}"
-	assert_eq "$(states)" "os-p1=clear os-p2=open lun0=open lun1=open lun2=open \
-lvm-datavg-lv=clear lvm-rootvg-rootlv=clear lvm-rootvg-varlv=clear"
-	assert_contains "$(row lun0 .encryption.header)" azureluksheader_aaaa
-	assert_volume lvm-datavg-lv data.clear "${all[@]}"
-	assert_volume lun0 data.clear "${all[@]}"
-	assert_volume lvm-rootvg-rootlv root.lv "${all[@]}"
-done
-# Without the system's disk nothing says what they are.
-volumes -b p1 lun0=lun0.img lun1=lun1.img
-assert_eq "$(states)" "lun0=clear lun1=clear"
-
-# --- in place: a system disk of RHEL 6; a data disk in place, whole and partitioned
-
-luks in1 1 k1 p1 root.clear
-gpt_disk rhel6.img in1 empty.img
-assert_volume os-p1 root.clear -b p1 os=rhel6.img
-luks in2 2 k2 p2 data.clear
-gpt_disk part.img in2
-volumes -b p1 -b p2 os=rhel6.img lun0=in2 lun1=part.img
-assert_eq "$(states)" "os-p1=open os-p2=clear lun0=open lun1-p1=open"
 
 # --- being encrypted, online: what it holds is neither
 
