@@ -9,7 +9,7 @@
 VERSION := 0.1.0
 
 # A new program is one more word here.
-PROGRAMS := vaultfs vaultctl
+PROGRAMS := vaultfs vaultctl vaultkey
 MAIN_vaultfs := fs/main.c
 main_of = $(or $(MAIN_$1),tools/$1.c)
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -188,7 +187,8 @@ static int read_full(int fd, const char *path, uint8_t *p, size_t size,
 	return 0;
 }
 
-static int open_private(const char *path, int *ret)
+/* shared NULL: it must not be. */
+static int open_private(const char *path, bool *shared, int *ret)
 {
 	DROP(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	struct stat st;
@@ -199,7 +199,9 @@ static int open_private(const char *path, int *ret)
 		return fail_errno(errno, "%s", path);
 	if (S_ISDIR(st.st_mode))
 		return fail_errno(EISDIR, "%s", path);
-	if (st.st_mode & (S_IRGRP | S_IROTH))
+	if (shared)
+		*shared = st.st_mode & (S_IRGRP | S_IROTH);
+	else if (st.st_mode & (S_IRGRP | S_IROTH))
 		return fail(-EACCES,
 			    "%s holds a key that others can read: "
 			    "chmod 600 it",
@@ -209,7 +211,8 @@ static int open_private(const char *path, int *ret)
 }
 
 /* As secret_read_file(), with any maximum. */
-static int read_file(const char *path, size_t max, struct secret **ret)
+static int read_file(const char *path, size_t max, bool *shared,
+		     struct secret **ret)
 {
 	DROP(fd) int fd = -1;
 	DROP(secret) struct secret *all = NULL;
@@ -217,7 +220,7 @@ static int read_file(const char *path, size_t max, struct secret **ret)
 	size_t n = 0;
 	int r;
 
-	r = open_private(path, &fd);
+	r = open_private(path, shared, &fd);
 	if (r < 0)
 		return r;
 	/* One more than may be there, to see that there is more. */
@@ -241,7 +244,14 @@ static int read_file(const char *path, size_t max, struct secret **ret)
 
 int secret_read_file(const char *path, size_t max, struct secret **ret)
 {
-	return read_file(path, max < SECRET_MAX ? max : SECRET_MAX, ret);
+	return read_file(path, max < SECRET_MAX ? max : SECRET_MAX, NULL, ret);
+}
+
+int secret_read_shared_file(const char *path, size_t max, bool *shared,
+			    struct secret **ret)
+{
+	return read_file(path, max < SECRET_MAX ? max : SECRET_MAX, shared,
+			 ret);
 }
 
 static int write_full(int fd, const uint8_t *p, size_t n)
@@ -357,7 +367,7 @@ int secret_read_hex_file(const char *path, size_t size, struct secret **ret)
 	if (r < 0)
 		return r;
 	/* What is longer is no such key, like what is shorter. */
-	r = read_file(path, 2 * size + 1, &text);
+	r = read_file(path, 2 * size + 1, NULL, &text);
 	if (r < 0 && r != -EFBIG)
 		return r;
 	n = text ? text->size : 0;

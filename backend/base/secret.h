@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "backend/base/scope.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ void secret_close(struct secret *s);
  * read (-EACCES, the sentence says: chmod 600). */
 int secret_read_file(const char *path, size_t max,
 		     struct secret **ret) MUST_USE;
+/* Any file; *shared tells that group or others can read it. */
+int secret_read_shared_file(const char *path, size_t max, bool *shared,
+			    struct secret **ret) MUST_USE;
 /* Writes it to a new 0600 file (-EEXIST if there is one), durable on return. */
 int secret_write_file(const struct secret *s, const char *path) MUST_USE;
 /* Writes it as lower-case hex and a newline to a new 0600 file (-EEXIST if

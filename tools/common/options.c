@@ -13,6 +13,13 @@
 /* Long options are numbered from here on, out of the way of the letters. */
 #define LONG_BASE 256
 
+static const char *program = "vaultctl";
+
+void options_program(const char *name)
+{
+	program = name;
+}
+
 void string_list_release(struct string_list *l)
 {
 	free(l->v);
@@ -125,7 +132,8 @@ static void print_option(const struct option_def *o)
 
 static void print_help(const struct command *c, const struct option_table *t)
 {
-	printf("usage: vaultctl %s [OPTION]... %s\n\n", c->name, c->operands);
+	printf("usage: %s %s [OPTION]... %s\n\n", program, c->name,
+	       c->operands);
 	print_wrapped(c->about, 0, 0);
 	putchar('\n');
 	for (size_t i = 0; i < t->n; i++)

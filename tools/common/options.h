@@ -30,6 +30,9 @@
 #define EUSAGE 5000
 #define bad_usage(...) fail(-EUSAGE, __VA_ARGS__)
 
+/* What the help calls the program; borrowed. */
+void options_program(const char *name);
+
 /* Words of argv, in order. */
 struct string_list {
 	const char **v;

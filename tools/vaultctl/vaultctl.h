@@ -2,11 +2,12 @@
 /*
  * The subcommands of vaultctl, a file each. argv[0] is the subcommand's name.
  * They return 0 (or 1: the help was shown), else a negative errno or -EUSAGE
- * with a sentence, which vaultctl.c prints.
+ * with a sentence.
  */
 #pragma once
 #include "tools/common/options.h"
 #include "tools/common/output.h"
+#include "tools/common/program.h"
 
 int cmd_backup(int argc, char **argv) MUST_USE;
 int cmd_init(int argc, char **argv) MUST_USE;
@@ -16,14 +17,3 @@ int cmd_prune(int argc, char **argv) MUST_USE;
 int cmd_restore(int argc, char **argv) MUST_USE;
 int cmd_show(int argc, char **argv) MUST_USE;
 int cmd_verify(int argc, char **argv) MUST_USE;
-
-/* A row of a table of commands; the last one has no name. */
-struct subcommand {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *summary;
-};
-/* NULL when there is none of this name. */
-const struct subcommand *find_subcommand(const struct subcommand *table,
-					 const char *name);
-void print_subcommands(const struct subcommand *table);

@@ -5,6 +5,8 @@
 . "$SRC/tests/lib.sh"
 # shellcheck source=/dev/null
 . "$SRC/tools/completion/vaultctl"
+# shellcheck source=/dev/null
+. "$SRC/tools/completion/vaultkey"
 
 vaultctl init -q vault
 make_image x.img 100K
@@ -16,7 +18,7 @@ offers() {
 	local want=$1
 	shift
 	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-	_vaultctl 2>/dev/null || :
+	"_$1" 2>/dev/null || :
 	assert_eq "${COMPREPLY[*]-}" "$want" "after: $*"
 }
 
@@ -38,3 +40,9 @@ offers "--dry-run" vaultctl prune --d
 # shellcheck disable=SC2016
 offers "" vaultctl list '$(touch oops)' ''
 [[ ! -e oops ]] || fail "what was typed was run"
+
+offers "unwrap" vaultkey u
+offers "escrow" vaultkey help e
+offers "--file-name" vaultkey escrow --f
+offers "RSA-OAEP-256" vaultkey escrow --algorithm RSA-OAEP-
+offers "x.img" vaultkey unwrap --kek x.

@@ -23,29 +23,36 @@ section() {
 	awk -v name="$2" '/^\.S[sh] / { on = substr($0, 5) == name } on' "$1"
 }
 
-page=$SRC/tools/vaultctl.1
-shared=$(section "$page" "Options of every command" | of_man)
-assert_contains "$shared" "-J --json"
-for c in init backup list show restore verify prune \
-	"key list" "key show" "key add" "key retire" "key pin"; do
-	grep -qx "\.Ss $c" "$page" || fail "no section $c"
-	# shellcheck disable=SC2086
-	help=$(vaultctl help $c | of_help)
-	man=$({
-		section "$page" "$c" | of_man
-		echo "$shared"
-	} | LC_ALL=C sort -u)
-	[[ $help == "$man" ]] || fail "$c: help and page differ:" \
-		"$(diff <(echo "$help") <(echo "$man"))"
-done
-# Every command of the help is in the page.
-for c in $(vaultctl help | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
-	grep -qE "^\.Ss $c( |\$)" "$page" || fail "no section for $c"
-done
+# check_page PROGRAM COMMAND...: each command's help against its section.
+check_page() {
+	local program=$1 page=$SRC/tools/$1.1 shared c help man said
+	shift
+	shared=$(section "$page" "Options of every command" | of_man)
+	assert_contains "$shared" "-J --json"
+	for c; do
+		grep -qx "\.Ss $c" "$page" || fail "no section $c"
+		# shellcheck disable=SC2086
+		help=$("$program" help $c | of_help)
+		man=$({
+			section "$page" "$c" | of_man
+			echo "$shared"
+		} | LC_ALL=C sort -u)
+		[[ $help == "$man" ]] || fail "$program $c: help and page differ:" \
+			"$(diff <(echo "$help") <(echo "$man"))"
+	done
+	# Every command of the help is in the page.
+	for c in $("$program" help | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
+		grep -qE "^\.Ss $c( |\$)" "$page" || fail "no section for $c"
+	done
+	if command -v mandoc >/dev/null; then
+		said=$(mandoc -T lint -W warning "$page") || fail "$said"
+	fi
+}
 
-if command -v mandoc >/dev/null; then
-	said=$(mandoc -T lint -W warning "$page") || fail "$said"
-fi
+check_page vaultctl init backup list show restore verify prune \
+	"key list" "key show" "key add" "key retire" "key pin"
+# shellcheck disable=SC2046
+check_page vaultkey $(vaultkey help | sed -nE 's/^  ([a-z]+) .*/\1/p')
 
 # vaultfs: the long options of its help and its page.
 page=$SRC/fs/vaultfs.8

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* vaultkey: unwraps the keys of volumes, and opens these with them. */
+#include "tools/vaultkey/vaultkey.h"
+
+static const struct subcommand commands[] = {
+	{ "unwrap", cmd_unwrap, "unwrap the BEK of an escrow record" },
+	{ "escrow", cmd_escrow, "wrap a key as an escrow record" },
+	{ NULL, NULL, NULL },
+};
+
+int main(int argc, char **argv)
+{
+	static const struct program vaultkey = {
+		.name = "vaultkey",
+		.commands = commands,
+		.notes = "A RECORD is a file, a POINT-DIR the directory of a "
+			 "point in a mount.",
+	};
+
+	return program_main(&vaultkey, argc, argv);
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The subcommands of vaultkey, a file each; tools/common/program.h. */
+#pragma once
+#include "tools/common/keys.h"
+#include "tools/common/options.h"
+#include "tools/common/output.h"
+#include "tools/common/program.h"
+
+int cmd_escrow(int argc, char **argv) MUST_USE;
+int cmd_unwrap(int argc, char **argv) MUST_USE;
