@@ -93,6 +93,16 @@ int blame(int code, const char *fmt, ...)
 				 : describe(code, tmp, sizeof(tmp)));
 }
 
+int advise(int code, const char *what)
+{
+	const char *text = err_text(code);
+	size_t have = strlen(text), n = strlen(what);
+
+	if (have >= n && !strcmp(text + have - n, what))
+		return code;
+	return fail(code, "%s; %s", text, what);
+}
+
 int fail_errno(int errno_value, const char *fmt, ...)
 {
 	char head[ERR_MAX];

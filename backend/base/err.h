@@ -26,6 +26,9 @@ int fail(int code, const char *fmt, ...) PRINTF(2, 3);
 /* Puts "where: " before the thread's sentence; returns code unchanged. With no
  * sentence yet, the sentence becomes "where: <strerror(code)>". */
 int blame(int code, const char *fmt, ...) PRINTF(2, 3);
+/* Puts "; what" after r's sentence, unless it ends so: what to do about it.
+ * Returns r. */
+int advise(int code, const char *what);
 /* fail(-errno_value) with ": <strerror>" appended: for system calls. */
 int fail_errno(int errno_value, const char *fmt, ...) PRINTF(2, 3);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/base/parse.h"
 #include "backend/vault/vault.h"
 
 /* A point object up to this size is read whole, in one request. */
@@ -76,7 +77,7 @@ int vault_index_page(struct vault *v, struct vm_head *h, size_t i,
 	cache_key("index", f.ref->digest.b, sizeof(f.ref->digest.b), key);
 	r = cache_get(vault_cache(v), key, fill_index, &f, &blob);
 	if (r)
-		return r;
+		return vault_damaged(r);
 	got = blob->data;
 	/* Not in fill_index(): the same page may stand in more than one table. */
 	if (got->n != f.ref->rows || got->rows[0].time_ns != f.ref->first_ns ||
@@ -163,7 +164,38 @@ static void destroy_point(struct point_info *info)
 	free(p);
 }
 
-/* Bytes of the point object, exactly; a missing one was dropped. */
+int vault_damaged(int r)
+{
+	return r == -EBADMSG || r == -EPROTO || r == -EIO
+		       ? advise(r, VAULT_DAMAGED_ADVICE)
+		       : r;
+}
+
+int vault_gone(struct vault *v, const char *vm, const struct point_row *row,
+	       const char *key)
+{
+	DROP(vm_head) struct vm_head *h = NULL;
+	struct point_row now;
+	char name[TIME_TEXT_SIZE];
+	/* It may have been dropped just now. */
+	int r = vault_head(v, vm, 0, &h);
+
+	if (!r)
+		r = vault_find_id(v, h, &row->id, &now);
+	if (!r)
+		return vault_damaged(fail(-EIO,
+					  "object %s is missing from vault %s",
+					  key, vault_name(v)));
+	if (r != -ENOENT)
+		return r;
+	time_name(row->time_ns, name);
+	return fail(
+		-ESTALE,
+		"recovery point %s of %s was dropped from the vault, and its data is gone",
+		name, vm);
+}
+
+/* Bytes of the point object, exactly. */
 static int read_object(struct vault *v, struct vm_head *h,
 		       const struct point_row *row, void *buf, size_t len,
 		       uint64_t off)
@@ -173,12 +205,7 @@ static int read_object(struct vault *v, struct vm_head *h,
 
 	vf_key_gen(key, h->vm_key, 'p', &row->id);
 	r = store_read(vault_store(v), key, buf, len, off);
-	if (r == -ENOENT)
-		return fail(
-			-ESTALE,
-			"its record %s is gone from the vault; it was dropped, or run 'vaultctl verify'",
-			key);
-	return r;
+	return r == -ENOENT ? vault_gone(v, h->vm, row, key) : r;
 }
 
 static int read_record(struct vault *v, struct vm_head *h,
@@ -307,7 +334,7 @@ int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 		struct vault_point **ret)
 {
 	struct vault_point *p = calloc(1, sizeof(*p));
-	char id[POINT_ID_TEXT];
+	char name[TIME_TEXT_SIZE];
 	int r;
 
 	if (!p)
@@ -317,8 +344,12 @@ int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 	r = load_point(v, h, row, p);
 	if (r) {
 		point_info_unref(&p->info);
-		point_id_text(&row->id, id);
-		return blame(r, "%s: recovery point %s", h->vm, id);
+		time_name(row->time_ns, name);
+		return r == -ESTALE
+			       ? r
+			       : vault_damaged(blame(r,
+						     "recovery point %s of %s",
+						     name, h->vm));
 	}
 	*ret = p;
 	return 0;

@@ -44,28 +44,10 @@ struct vault *tree_vault(const struct tree *t)
 
 /* --- reading places --- */
 
-/* What to say of an object that is neither where it was nor moved. */
+/* An object that is neither where it was nor moved. */
 static int gone(struct tree *t, const char *key)
 {
-	DROP(vm_head) struct vm_head *h = NULL;
-	struct point_row row;
-	char id[POINT_ID_TEXT];
-	/* It may have been dropped just now. */
-	int r = vault_head(t->v, t->p->info.vm, 0, &h);
-
-	if (!r)
-		r = vault_find_id(t->v, h, &t->p->info.row.id, &row);
-	point_id_text(&t->p->info.row.id, id);
-	if (r == -ENOENT)
-		return fail(
-			-ESTALE,
-			"recovery point %s of %s was dropped from the vault, and its data is gone",
-			id, t->p->info.vm);
-	if (r)
-		return r;
-	return fail(-EIO,
-		    "object %s is missing from vault %s; run 'vaultctl verify'",
-		    key, vault_name(t->v));
+	return vault_gone(t->v, t->p->info.vm, &t->p->info.row, key);
 }
 
 static int read_at(struct tree *t, const struct place *p, void *buf)
@@ -172,9 +154,10 @@ int tree_read_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
 	} else {
 		r = read_checked(t, &e->place, stored, check_frame, &f);
 	}
-	return r ? blame(r, "disk %s, offset %" PRIu64, t->d->name,
-			 frame << VF_FRAME_LOG2)
-		 : 0;
+	if (r)
+		blame(r, "disk %s, offset %" PRIu64, t->d->name,
+		      frame << VF_FRAME_LOG2);
+	return vault_damaged(r);
 }
 
 /* --- nodes --- */
@@ -232,9 +215,11 @@ static int fill_node(void *ctx, struct cache_value *out)
 			return fail(-ENOMEM, "no memory for a page");
 		r = read_checked(f->t, p, bytes, check_node, f);
 	}
-	if (r)
-		return blame(r, "disk %s, %s %" PRIu64, f->t->d->name,
-			     f->table ? "frame table" : "page", f->number);
+	if (r) {
+		blame(r, "disk %s, %s %" PRIu64, f->t->d->name,
+		      f->table ? "frame table" : "page", f->number);
+		return vault_damaged(r);
+	}
 	out->data = f->node;
 	out->size = vf_node_size(f->count);
 	return 0;

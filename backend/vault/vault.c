@@ -141,6 +141,14 @@ static int check_config_seen(struct vault *v, const struct vf_config *c)
 	return 0;
 }
 
+/* Without these nothing of a vault can be read, nor verified. */
+static int irreplaceable(int r)
+{
+	return r == -EBADMSG || r == -EPROTO
+		       ? advise(r, "put it back from a copy of the vault")
+		       : r;
+}
+
 static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
 {
 	DROP(buf) struct buf b = BUF_INIT(VF_CONFIG_MAX);
@@ -156,7 +164,7 @@ static int load_config(struct vault *v, uint64_t n, struct vault_config **ret)
 	if (!r)
 		r = vf_config_parse(b.data, b.len, &c->c);
 	if (r)
-		return blame(r, "config %s", key);
+		return irreplaceable(blame(r, "config %s", key));
 	if (memcmp(&c->c.id, &v->id, sizeof(v->id)) != 0 || c->c.n != n ||
 	    memcmp(&c->c.owner, &v->owner, sizeof(v->owner)) != 0)
 		return fail(
@@ -289,7 +297,7 @@ static int read_header(struct vault *v)
 	if (!r)
 		r = vf_header_parse(b.data, b.len, &h);
 	if (r)
-		return blame(r, VF_HEADER_KEY);
+		return irreplaceable(blame(r, VF_HEADER_KEY));
 	v->id = h.id;
 	v->owner = h.owner;
 	return 0;
@@ -722,7 +730,7 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 	pthread_mutex_unlock(&v->lock);
 	if (!r)
 		*ret = take(h);
-	return r;
+	return vault_damaged(r);
 }
 
 /* --- VMs --- */

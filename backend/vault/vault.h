@@ -102,6 +102,16 @@ struct vault_point {
 int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 		struct vault_point **ret) MUST_USE;
 
+/* What to say of an object that a point needs and that is not there, having
+ * looked at the head anew: -ESTALE, the point was dropped; -EIO, the vault is
+ * damaged. */
+int vault_gone(struct vault *v, const char *vm, const struct point_row *row,
+	       const char *key) MUST_USE;
+/* Where r is that of damage (-EBADMSG, -EPROTO, -EIO), its sentence gets the
+ * advice that it calls for. Returns r. */
+#define VAULT_DAMAGED_ADVICE "run 'vaultctl verify'"
+int vault_damaged(int r);
+
 /*
  * tree: the verified pages of one disk of one point, through the shared cache.
  * The nodes are counted blobs: cache_unref(). Keeps the point's record; any

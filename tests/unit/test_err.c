@@ -51,6 +51,13 @@ static void test_bounds(void)
 	CHECK_U64(strlen(err_text(-EIO)), ERR_MAX - 1);
 	CHECK(strncmp(err_text(-EIO), "at the front: xxx", 17) == 0);
 
+	fail(-EIO, "it broke");
+	CHECK_FAILS(-EIO, advise(-EIO, "mend it"));
+	CHECK_STR(err_text(-EIO), "it broke; mend it");
+	/* Once is enough. */
+	CHECK_FAILS(-EIO, advise(blame(-EIO, "x"), "mend it"));
+	CHECK_STR(err_text(-EIO), "x: it broke; mend it");
+
 	/* Cut between characters, wherever the end falls. */
 	for (size_t lead = 0; lead < 4; lead++) {
 		size_t n = lead;

@@ -664,6 +664,11 @@ static void test_dropped(void)
 		   source_read(src, &byte, 1, 0));
 	source_close(src);
 	point_info_unref(&p->info);
+	p = NULL;
+	vf_key_gen(key, VM_KEY, 'p', &rows[0].id);
+	CHECK_OK(store_remove(s, key));
+	CHECK_SAYS(-EIO, "is missing from vault golden; run 'vaultctl verify'",
+		   vault_point(v, h, &rows[0], &p));
 	vm_head_unref(h);
 	vault_close(v);
 	cache_free(cache);

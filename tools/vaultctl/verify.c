@@ -21,20 +21,13 @@ struct verification {
  * ends it. */
 static void without_advice(const char *sentence, char out[static ERR_MAX])
 {
-	static const char *const advice[] = {
-		"; run 'vaultctl verify'",
-		"; it was dropped, or run 'vaultctl verify'",
-	};
-	size_t len = strnlen(sentence, ERR_MAX - 1);
+	static const char advice[] = "; " VAULT_DAMAGED_ADVICE;
+	size_t len = strnlen(sentence, ERR_MAX - 1), n = strlen(advice);
 
+	if (len > n && !memcmp(sentence + len - n, advice, n))
+		len -= n;
 	memcpy(out, sentence, len);
 	out[len] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
-		size_t n = strlen(advice[i]);
-
-		if (len > n && !strcmp(out + len - n, advice[i]))
-			out[len - n] = '\0';
-	}
 }
 
 static void bad_text(const struct verify_bad *b)

@@ -45,5 +45,14 @@ assert len(big) == 1, big
 END
 log=$(cat "$(daemon_log mnt)")
 assert_contains "$log" "/v/vm/2026-01-01T00-00-00Z/disks/os.img: "
+assert_contains "$log" "does not match its digest; run 'vaultctl verify'"
 (($(wc -l <<<"$log") <= 3)) || fail "said again and again: $log"
+umount_vault mnt
+
+# Without its record a point is damaged too, and not one that was dropped.
+rm -f vault/V/vm/p/*
+mount_vault vault mnt
+run_fails 1 cat mnt/v/vm/latest/disks/os.img
+assert_contains "$ERR" "Input/output error"
+assert_contains "$(cat "$(daemon_log mnt)")" "is missing from vault v; run 'vaultctl verify'"
 umount_vault mnt

@@ -43,11 +43,15 @@ look() {
 			fi
 		else
 			assert_eq "$(grep -c . err)" 1 "$what: sentences"
+			# Tampering says who it is instead.
+			grep -q "; run 'vaultctl verify'\|; put it back\|: it is commit " err ||
+				fail "$what: what to do? $(cat err)"
 			[[ ! -e out.img ]] || fail "$what: a file that looks complete"
 		fi
 	done
 	vaultctl verify vault >out 2>err || code=$?
 	assert_eq $code 1 "$what: verify"
+	assert_lacks "$(cat out)" "run 'vaultctl verify'" "$what"
 	grep -q . out err || fail "$what: nothing told"
 	# The other VM is not touched by it.
 	[[ $what == h/* ]] ||
