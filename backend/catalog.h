@@ -167,6 +167,12 @@ struct catalog {
 struct catalog_options {
 	struct cache *cache; /* shared by all that is opened; borrowed */
 	uint64_t refresh_ms; /* how old news may be; 0: ask each time */
+	/* What was fetched is kept here, in a folder a vault, at most so much
+	 * of each; NULL or 0: nowhere. Only a vault that is far away has it
+	 * kept, unless keep_near. */
+	const char *keep_dir;
+	uint64_t keep_bytes;
+	bool keep_near;
 };
 
 /* Opens what a VAULT argument names, for reading. The catalog owns its

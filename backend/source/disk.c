@@ -7,15 +7,22 @@
  * stored raw are read straight into the reader's buffer and hashed there. A
  * frame that is wanted in part goes through the cache, under its digest, so
  * that its neighbours in it come for nothing.
+ *
+ * Where the vault is far away (vault_fetch()), all goes through the cache by
+ * frames_get(), and who reads in order finds there what frames_ahead() has brought. Work
+ * ahead holds the disk: closing it waits for that, after it was told to stop.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/base/err.h"
 #include "backend/source/cache.h"
 #include "backend/source/source.h"
+#include "backend/source/stream.h"
 #include "backend/vault/codec.h"
+#include "backend/vault/fetch.h"
 #include "backend/vault/vault.h"
 
 /* One request asks for at most so much. */
@@ -25,6 +32,14 @@ struct disk_source {
 	struct source s;
 	struct vault *v;
 	struct tree *t;
+	struct fetch *fetch; /* NULL: near */
+
+	pthread_mutex_t lock; /* protects what follows */
+	pthread_cond_t idle;
+	struct streams streams;
+	unsigned ahead; /* windows under way */
+	bool reader;	/* is counted by fetch */
+	atomic_bool closing;
 };
 
 static const struct vf_node *node_of(const struct cache_blob *b)
@@ -229,12 +244,11 @@ static int read_chunk(struct disk_source *d, uint64_t chunk, uint8_t *buf,
 	return 0;
 }
 
-static int disk_read(struct source *s, void *buf, size_t len, uint64_t off)
+static int read_near(struct disk_source *d, uint8_t *p, size_t len,
+		     uint64_t off)
 {
-	struct disk_source *d = container_of(s, struct disk_source, s);
 	const struct vf_geometry *g = tree_geometry(d->t);
 	uint64_t size = UINT64_C(1) << g->chunk_log2;
-	uint8_t *p = buf;
 
 	while (len) {
 		uint64_t skip = off & (size - 1);
@@ -248,6 +262,158 @@ static int disk_read(struct source *s, void *buf, size_t len, uint64_t off)
 		len -= n;
 	}
 	return 0;
+}
+
+/* --- over latency --- */
+
+struct window {
+	struct pool_job job;
+	struct disk_source *d;
+	uint64_t first;
+	uint32_t n;
+};
+
+static bool is_closing(void *ctx)
+{
+	struct disk_source *d = ctx;
+
+	return atomic_load(&d->closing);
+}
+
+static size_t window_bytes(uint32_t frames)
+{
+	return (size_t)frames << VF_FRAME_LOG2;
+}
+
+static void run_window(struct pool_job *job)
+{
+	struct window *w = container_of(job, struct window, job);
+	struct disk_source *d = w->d;
+	struct cancel before = cancel_set((struct cancel){ is_closing, d });
+
+	if (!is_closing(d))
+		frames_ahead(d->t, w->first, w->n);
+	cancel_set(before);
+	fetch_window_done(d->fetch, window_bytes(w->n));
+	free(w);
+	DROP(lock) pthread_mutex_t *held = lock(&d->lock);
+	(void)held;
+	d->ahead--;
+	pthread_cond_signal(&d->idle);
+}
+
+/* false: there is enough under way already. */
+static bool send_window(struct disk_source *d, uint64_t first, uint32_t n)
+{
+	struct window *w = malloc(sizeof(*w));
+
+	if (!w)
+		return false;
+	*w = (struct window){ .d = d, .first = first, .n = n };
+	w->job.work = run_window;
+	pthread_mutex_lock(&d->lock);
+	d->ahead++;
+	pthread_mutex_unlock(&d->lock);
+	if (fetch_submit_window(d->fetch, &w->job, window_bytes(n)))
+		return true;
+	free(w);
+	pthread_mutex_lock(&d->lock);
+	d->ahead--;
+	pthread_mutex_unlock(&d->lock);
+	return false;
+}
+
+static void read_ahead(struct disk_source *d, uint64_t first, uint64_t n)
+{
+	uint64_t frames = tree_geometry(d->t)->frames;
+	uint64_t max = fetch_ahead(d->fetch), from, to, told;
+	uint32_t window = fetch_window(d->fetch);
+	bool begins;
+
+	pthread_mutex_lock(&d->lock);
+	streams_note(&d->streams, first, n, max, &from, &to);
+	begins = from < to && !d->reader;
+	d->reader |= begins;
+	pthread_mutex_unlock(&d->lock);
+	if (begins)
+		fetch_reader(d->fetch, 1);
+	told = to;
+	to = min_u64(to, frames);
+	while (from < to) {
+		/* Up to where the next window begins for everybody. */
+		uint64_t end = min_u64(to, (from / window + 1) * window);
+
+		if (!send_window(d, from, (uint32_t)(end - from)))
+			break;
+		from = end;
+	}
+	if (from >= to)
+		return;
+	pthread_mutex_lock(&d->lock);
+	streams_back(&d->streams, from, told);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void copy_out(const struct cache_blob *b, uint8_t *buf, size_t n,
+		     size_t skip)
+{
+	if (b)
+		memcpy(buf, (const uint8_t *)b->data + skip, n);
+	else
+		memset(buf, 0, n);
+}
+
+static int read_far(struct disk_source *d, uint8_t *buf, size_t len,
+		    uint64_t off)
+{
+	uint64_t first = off >> VF_FRAME_LOG2;
+	uint64_t last = (off + len - 1) >> VF_FRAME_LOG2;
+	size_t skip = off & (VF_FRAME_SIZE - 1);
+
+	read_ahead(d, first, last - first + 1);
+	while (len) {
+		struct cache_blob *blobs[FRAMES_MAX];
+		uint32_t n = (uint32_t)min_u64(last - first + 1, FRAMES_MAX);
+		int r = frames_get(d->t, first, n, blobs);
+
+		if (r)
+			return r;
+		for (uint32_t i = 0; i < n; i++) {
+			size_t m = min_u64(VF_FRAME_SIZE - skip, len);
+
+			copy_out(blobs[i], buf, m, skip);
+			cache_unref(blobs[i]);
+			buf += m;
+			len -= m;
+			skip = 0;
+		}
+		first += n;
+	}
+	return 0;
+}
+
+static int disk_read(struct source *s, void *buf, size_t len, uint64_t off)
+{
+	struct disk_source *d = container_of(s, struct disk_source, s);
+
+	if (!d->fetch)
+		return read_near(d, buf, len, off);
+	return len ? read_far(d, buf, len, off) : 0;
+}
+
+static void disk_prefetch(struct source *s, uint64_t off, uint64_t len)
+{
+	struct disk_source *d = container_of(s, struct disk_source, s);
+	uint64_t first = off >> VF_FRAME_LOG2, end;
+
+	if (!d->fetch || !len)
+		return;
+	end = (off + len - 1) / VF_FRAME_SIZE + 1;
+	for (uint32_t n; first < end; first += n) {
+		n = (uint32_t)min_u64(end - first, FRAMES_MAX);
+		if (!send_window(d, first, n))
+			return;
+	}
 }
 
 /* --- extents --- */
@@ -347,7 +513,16 @@ static void disk_close(struct source *s)
 {
 	struct disk_source *d = container_of(s, struct disk_source, s);
 
+	atomic_store(&d->closing, true);
+	pthread_mutex_lock(&d->lock);
+	while (d->ahead)
+		pthread_cond_wait(&d->idle, &d->lock);
+	pthread_mutex_unlock(&d->lock);
+	if (d->reader)
+		fetch_reader(d->fetch, -1);
 	tree_close(d->t);
+	pthread_cond_destroy(&d->idle);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
 
@@ -355,6 +530,7 @@ static const struct source_ops disk_ops = {
 	.name = "disk",
 	.read = disk_read,
 	.extent = disk_extent,
+	.prefetch = disk_prefetch,
 	.close = disk_close,
 };
 
@@ -369,6 +545,9 @@ int source_open_disk(struct tree *t, struct source **ret)
 	source_init(&d->s, &disk_ops, tree_geometry(t)->size);
 	d->t = t;
 	d->v = tree_vault(t);
+	d->fetch = vault_fetch(d->v);
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->idle, NULL);
 	*ret = &d->s;
 	return 0;
 }

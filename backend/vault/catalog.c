@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "backend/vault/vault.h"
 
@@ -207,6 +208,20 @@ static const struct catalog_ops vault_catalog_ops = {
 	.close = vc_close,
 };
 
+/* It costs time not to have it, nothing else. */
+static void keep(struct vault *v, const struct catalog_options *o)
+{
+	int r;
+
+	if (!o->keep_dir || !o->keep_bytes ||
+	    (!vault_store(v)->remote && !o->keep_near))
+		return;
+	r = vault_keep_on_disk(v, o->keep_dir, o->keep_bytes);
+	if (r)
+		log_warn("vault %s: %s; going on without it", vault_name(v),
+			 err_text(r));
+}
+
 int catalog_open_vault(struct store *store, const struct catalog_options *o,
 		       struct catalog **ret)
 {
@@ -220,6 +235,7 @@ int catalog_open_vault(struct store *store, const struct catalog_options *o,
 	r = vault_open(store, o->cache, o->refresh_ms, &c->v);
 	if (r)
 		return r;
+	keep(c->v, o);
 	c->c.ops = &vault_catalog_ops;
 	c->c.trust = vault_trust(c->v);
 	c->refresh_ms = o->refresh_ms;

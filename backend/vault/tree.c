@@ -12,6 +12,7 @@
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 #include "backend/vault/codec.h"
+#include "backend/vault/fetch.h"
 #include "backend/vault/moves.h"
 #include "backend/vault/vault.h"
 
@@ -55,7 +56,26 @@ static int read_at(struct tree *t, const struct place *p, void *buf)
 	char key[VF_KEY_SIZE];
 
 	vf_key_place(key, t->vm_key, t->disk_key, p);
-	return store_read(vault_store(t->v), key, buf, p->length, p->offset);
+	return fetch_read(vault_fetch(t->v), vault_store(t->v), key, buf,
+			  p->length, p->offset);
+}
+
+void tree_place_key(const struct tree *t, const struct place *p,
+		    uint8_t key[static CACHE_KEY_SIZE])
+{
+	struct {
+		struct digest scope;
+		uint64_t seq, nonce;
+		uint32_t object, offset, length, where;
+	} id = { .scope = t->scope,
+		 .seq = p->gen.seq,
+		 .nonce = p->gen.nonce,
+		 .object = p->object,
+		 .offset = p->offset,
+		 .length = p->length,
+		 .where = p->flags & (PLACE_INDEX | PLACE_POINT) };
+
+	cache_key("stored", &id, sizeof(id), key);
 }
 
 /* Is this how a place fails whose bytes may have moved? */
@@ -64,10 +84,11 @@ static bool may_have_moved(int r)
 	return r == -ENOENT || r == -EIO || r == -EBADMSG || r == -EPROTO;
 }
 
+typedef int check_fn(void *ctx, const void *buf, size_t len);
+
 /* Reads a place and checks it, there or where it was moved to. */
-static int read_checked(struct tree *t, const struct place *p, void *buf,
-			int (*check)(void *ctx, const void *buf, size_t len),
-			void *ctx)
+static int read_stored(struct tree *t, const struct place *p, void *buf,
+		       check_fn *check, void *ctx)
 {
 	struct place at = *p;
 	struct err_saved first;
@@ -98,7 +119,29 @@ static int read_checked(struct tree *t, const struct place *p, void *buf,
 
 int tree_read_place(struct tree *t, const struct place *p, void *buf)
 {
-	return read_checked(t, p, buf, NULL, NULL);
+	return read_stored(t, p, buf, NULL, NULL);
+}
+
+/* The same, of something that the cache on disk may have, and gets. */
+static int read_checked(struct tree *t, const struct place *p, void *buf,
+			check_fn *check, void *ctx)
+{
+	struct stash *stash = fetch_stash(vault_fetch(t->v));
+	uint8_t key[STASH_KEY_SIZE];
+	int r;
+
+	if (!stash)
+		return read_stored(t, p, buf, check, ctx);
+	tree_place_key(t, p, key);
+	if (stash_get(stash, key, buf, p->length)) {
+		if (!check(ctx, buf, p->length))
+			return 0;
+		err_clear();
+	}
+	r = read_stored(t, p, buf, check, ctx);
+	if (!r)
+		stash_put(stash, key, buf, p->length);
+	return r;
 }
 
 /* --- frames --- */
@@ -128,6 +171,22 @@ static int check_frame(void *ctx, const void *stored, size_t len)
 	if (!digest_equal(&d, &f->e->id))
 		return fail(-EBADMSG, "a frame does not match its digest");
 	return 0;
+}
+
+int tree_check_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
+		     const void *stored, void *plain)
+{
+	struct frame_check f = { .e = e,
+				 .plain = plain,
+				 .length = vf_frame_length(&t->g, frame) };
+
+	if (!(e->place.flags & PLACE_RAW))
+		return check_frame(&f, stored, e->place.length);
+	if (e->place.length != f.length)
+		return fail(-EPROTO, "a raw frame of %" PRIu32 " bytes",
+			    e->place.length);
+	memcpy(plain, stored, f.length);
+	return check_frame(&f, plain, f.length);
 }
 
 int tree_read_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
@@ -230,7 +289,8 @@ static const struct vf_node *node_of(const struct cache_blob *b)
 	return b->data;
 }
 
-static int get_node(struct node_fill *f, struct cache_blob **ret)
+static void node_key(const struct node_fill *f,
+		     uint8_t out[static CACHE_KEY_SIZE])
 {
 	const struct place *p = &f->e->place;
 	struct {
@@ -238,14 +298,7 @@ static int get_node(struct node_fill *f, struct cache_blob **ret)
 		uint64_t seq, nonce, number;
 		uint32_t object, offset, length, what;
 	} key;
-	DROP(cache_blob) struct cache_blob *b = NULL;
-	uint8_t k[CACHE_KEY_SIZE];
-	int r;
 
-	if (digest_is_zero(&f->e->id)) {
-		*ret = NULL;
-		return 0;
-	}
 	key.scope = f->t->scope;
 	key.id = f->e->id;
 	key.seq = p->gen.seq;
@@ -256,7 +309,20 @@ static int get_node(struct node_fill *f, struct cache_blob **ret)
 	key.length = p->length;
 	key.what = (uint32_t)p->flags << 16 | (uint32_t)f->table << 8 |
 		   f->level;
-	cache_key("node", &key, sizeof(key), k);
+	cache_key("node", &key, sizeof(key), out);
+}
+
+static int get_node(struct node_fill *f, struct cache_blob **ret)
+{
+	DROP(cache_blob) struct cache_blob *b = NULL;
+	uint8_t k[CACHE_KEY_SIZE];
+	int r;
+
+	if (digest_is_zero(&f->e->id)) {
+		*ret = NULL;
+		return 0;
+	}
+	node_key(f, k);
 	r = cache_get(vault_cache(f->t->v), k, fill_node, f, &b);
 	if (r)
 		return r;
@@ -266,6 +332,170 @@ static int get_node(struct node_fill *f, struct cache_blob **ret)
 			    f->t->d->name);
 	*ret = take(b);
 	return 0;
+}
+
+/*
+ * Frame tables are small and lie in disk order, so over latency those of a leaf that
+ * lie in one aligned window of an object come with one request. A neighbour that
+ * does not come out right is given up: who needs it asks for it, and hears why.
+ */
+#define TABLES_WINDOW_LOG2 16
+#define TABLES_MAX 256
+
+struct tables {
+	struct tree *t;
+	struct cache *cache;
+	const struct vf_node *leaf;
+	uint32_t want; /* entry of the leaf */
+	uint32_t n;
+	struct table_want {
+		struct node_fill f;
+		struct cache_claim *claim;
+	} w[TABLES_MAX];
+};
+
+static void table_fill_of(const struct tables *x, uint32_t i,
+			  struct node_fill *f)
+{
+	uint64_t first = x->leaf->number << VF_LEAF_LOG2;
+
+	*f = (struct node_fill){ .t = x->t,
+				 .table = true,
+				 .number = first + i,
+				 .e = &x->leaf->e[i] };
+	f->count = vf_chunk_frames(&x->t->g, f->number);
+}
+
+static bool in_window(const struct tables *x, uint32_t i)
+{
+	const struct place *p = &x->leaf->e[i].place;
+	const struct place *want = &x->leaf->e[x->want].place;
+
+	return !digest_is_zero(&x->leaf->e[i].id) &&
+	       p->object == want->object && p->flags == want->flags &&
+	       point_id_equal(&p->gen, &want->gen) &&
+	       p->length <= VF_TABLE_MAX &&
+	       p->offset >> TABLES_WINDOW_LOG2 ==
+		       want->offset >> TABLES_WINDOW_LOG2;
+}
+
+static void claim_neighbours(struct tables *x)
+{
+	for (uint32_t i = 0; i < x->leaf->count; i++) {
+		struct table_want *w = &x->w[x->n];
+		DROP(cache_blob) struct cache_blob *hit = NULL;
+		uint8_t key[CACHE_KEY_SIZE];
+
+		if (i == x->want || !in_window(x, i))
+			continue;
+		table_fill_of(x, i, &w->f);
+		node_key(&w->f, key);
+		if (cache_claim(x->cache, key, &hit, &w->claim) ==
+		    CACHE_CLAIMED)
+			x->n++;
+	}
+}
+
+static int check_table(struct tables *x, struct table_want *w,
+		       const uint8_t *stored)
+{
+	struct cache_value v = { 0 };
+	int r = check_node(&w->f, stored, w->f.e->place.length);
+
+	if (r)
+		return r;
+	v.data = w->f.node;
+	v.size = vf_node_size(w->f.count);
+	cache_land(x->cache, take(w->claim), 0, &v, NULL);
+	return 0;
+}
+
+/* Lands what the stash has, and leaves the rest. */
+static void tables_from_stash(struct tables *x)
+{
+	struct stash *stash = fetch_stash(vault_fetch(x->t->v));
+	uint8_t key[STASH_KEY_SIZE], stored[VF_TABLE_MAX];
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; stash && i < x->n; i++) {
+		const struct place *p = &x->w[i].f.e->place;
+
+		tree_place_key(x->t, p, key);
+		if (!stash_get(stash, key, stored, p->length) ||
+		    check_table(x, &x->w[i], stored))
+			x->w[left++] = x->w[i];
+	}
+	if (stash)
+		x->n = left;
+}
+
+static int read_window(struct tables *x, uint8_t **ret, struct place *at)
+{
+	uint64_t from = UINT64_MAX, to = 0;
+
+	*at = x->w[0].f.e->place;
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct place *p = &x->w[i].f.e->place;
+
+		from = min_u64(from, p->offset);
+		to = max_u64(to, (uint64_t)p->offset + p->length);
+	}
+	at->offset = (uint32_t)from;
+	at->length = (uint32_t)(to - from);
+	*ret = malloc(at->length);
+	if (!*ret)
+		return fail(-ENOMEM, "no memory for frame tables");
+	return read_stored(x->t, at, *ret, NULL, NULL);
+}
+
+static void fetch_tables(struct tables *x)
+{
+	struct stash *stash = fetch_stash(vault_fetch(x->t->v));
+	DROP(mem) uint8_t *stored = NULL;
+	uint8_t key[STASH_KEY_SIZE];
+	struct place at;
+	int r = read_window(x, &stored, &at);
+
+	for (uint32_t i = 0; i < x->n; i++) {
+		struct table_want *w = &x->w[i];
+		const struct place *p = &w->f.e->place;
+		const uint8_t *bytes = stored + (p->offset - at.offset);
+
+		if (r || check_table(x, w, bytes)) {
+			(void)fail(-ECANCELED, "given up");
+			cache_land(x->cache, take(w->claim), -ECANCELED, NULL,
+				   NULL);
+		} else if (stash) {
+			tree_place_key(x->t, p, key);
+			stash_put(stash, key, bytes, p->length);
+		}
+	}
+	err_clear();
+}
+
+/* Makes it likely that entry `want` of a leaf is in the cache. */
+static void bring_tables(struct tree *t, const struct vf_node *leaf,
+			 uint32_t want)
+{
+	struct tables x = { .t = t,
+			    .cache = vault_cache(t->v),
+			    .leaf = leaf,
+			    .want = want };
+	DROP(cache_blob) struct cache_blob *hit = NULL;
+	uint8_t key[CACHE_KEY_SIZE];
+
+	if (digest_is_zero(&leaf->e[want].id) || !in_window(&x, want))
+		return;
+	table_fill_of(&x, want, &x.w[0].f);
+	node_key(&x.w[0].f, key);
+	if (cache_claim(x.cache, key, &hit, &x.w[0].claim) != CACHE_CLAIMED)
+		return;
+	x.n = 1;
+	tables_from_stash(&x);
+	if (!x.n)
+		return;
+	claim_neighbours(&x);
+	fetch_tables(&x);
 }
 
 /* Another reference to what the tree holds for its whole life. */
@@ -345,6 +575,9 @@ int tree_table(struct tree *t, uint64_t chunk, struct cache_blob **ret)
 	}
 	f.count = vf_chunk_frames(&t->g, chunk);
 	f.e = &node_of(leaf)->e[chunk & ((1u << VF_LEAF_LOG2) - 1)];
+	if (vault_fetch(t->v))
+		bring_tables(t, node_of(leaf),
+			     chunk & ((1u << VF_LEAF_LOG2) - 1));
 	return get_node(&f, ret);
 }
 

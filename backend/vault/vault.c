@@ -15,6 +15,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/vault/fetch.h"
 #include "backend/vault/keys.h"
 
 #define SLOTS_MAX 1024
@@ -33,6 +34,7 @@ struct slot {
 struct vault {
 	struct store *store;
 	struct cache *cache; /* borrowed */
+	struct fetch *fetch; /* NULL: the store is near, and nothing is kept */
 	uint64_t refresh_ms;
 	struct vault_id id;
 	struct sign_public owner;
@@ -73,6 +75,11 @@ enum seal_trust vault_trust(const struct vault *v)
 struct cache *vault_cache(const struct vault *v)
 {
 	return v->cache;
+}
+
+struct fetch *vault_fetch(const struct vault *v)
+{
+	return v->fetch;
 }
 
 /* --- config --- */
@@ -350,7 +357,32 @@ int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
 	if (r)
 		return r;
 	snprintf(v->name, sizeof(v->name), "%s", v->config->c.name);
+	if (store->remote)
+		r = fetch_new(cache, NULL, &v->fetch);
+	if (r)
+		return r;
 	*ret = take(v);
+	return 0;
+}
+
+int vault_keep_on_disk(struct vault *v, const char *dir, uint64_t max_bytes)
+{
+	DROP(stash) struct stash *stash = NULL;
+	DROP(mem) char *own = NULL;
+	char hex[2 * sizeof(v->id.b) + 1];
+	int r;
+
+	hex_of(v->id.b, sizeof(v->id.b), hex);
+	if (asprintf(&own, "%s/%s", dir, hex) < 0) {
+		own = NULL;
+		return fail(-ENOMEM, "out of memory");
+	}
+	r = stash_open(own, max_bytes, &stash);
+	if (r)
+		return blame(r, "the cache on disk");
+	if (!v->fetch)
+		return fetch_new(v->cache, take(stash), &v->fetch);
+	fetch_set_stash(v->fetch, take(stash));
 	return 0;
 }
 
@@ -366,6 +398,7 @@ void vault_close(struct vault *v)
 		free(s);
 	}
 	vault_config_unref(v->config);
+	fetch_free(v->fetch);
 	store_close(v->store);
 	pthread_cond_destroy(&v->slot_free);
 	pthread_mutex_destroy(&v->lock);

@@ -22,6 +22,10 @@ struct vault;
  */
 int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
 	       struct vault **ret) MUST_USE;
+/* Frames, tables and pages that are read from now on are kept in DIR/<vault id>,
+ * at most max_bytes of them (backend/source/stash.h). Before anything is read. */
+int vault_keep_on_disk(struct vault *v, const char *dir,
+		       uint64_t max_bytes) MUST_USE;
 void vault_close(struct vault *v);
 DROP_DEFINE(vault, struct vault *, vault_close)
 
@@ -45,6 +49,8 @@ const struct vault_id *vault_id(const struct vault *v);
 const char *vault_name(const struct vault *v);
 enum seal_trust vault_trust(const struct vault *v);
 struct cache *vault_cache(const struct vault *v);
+/* How it is read over latency; NULL: its store is near, and nothing is kept on disk. */
+struct fetch *vault_fetch(const struct vault *v);
 /* The newest config as read at opening or by vault_reload_config(). Counted. */
 struct vault_config {
 	struct vf_config c;
@@ -135,6 +141,13 @@ int tree_table(struct tree *t, uint64_t chunk,
  * neighbours), looking in the relocate lists when it is not there: -ESTALE when
  * it is gone for good. */
 int tree_read_place(struct tree *t, const struct place *p, void *buf) MUST_USE;
+/* The key of a place in the cache on disk. */
+void tree_place_key(const struct tree *t, const struct place *p,
+		    uint8_t key[static CACHE_KEY_SIZE]);
+/* From the stored bytes of one frame, e->place.length of them, its plain ones:
+ * verified. -EBADMSG, -EPROTO. */
+int tree_check_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
+		     const void *stored, void *plain) MUST_USE;
 /* The plain bytes of one frame, verified. buf holds its vf_frame_length(). */
 int tree_read_frame(struct tree *t, uint64_t frame, const struct vf_entry *e,
 		    void *buf) MUST_USE;
