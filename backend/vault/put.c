@@ -17,6 +17,7 @@
 struct outbox {
 	struct store *store;
 	size_t plain_size;
+	unsigned threads;
 	struct pool *pool;
 	pthread_mutex_t mutex; /* protects what follows */
 	pthread_cond_t landed;
@@ -38,7 +39,8 @@ int outbox_new(struct store *store, size_t plain_size, struct outbox **ret)
 	box->plain_size = plain_size;
 	pthread_mutex_init(&box->mutex, NULL);
 	pthread_cond_init(&box->landed, NULL);
-	r = pool_new(PUT_THREADS, &box->pool);
+	box->threads = store->remote ? PUT_THREADS_FAR : PUT_THREADS;
+	r = pool_new(box->threads, &box->pool);
 	if (r)
 		return r;
 	*ret = take(box);
@@ -255,7 +257,7 @@ int outbox_send(struct put *p)
 	if (!r) {
 		DROP(lock) pthread_mutex_t *held = lock(&box->mutex);
 
-		while (box->flying >= PUT_THREADS)
+		while (box->flying >= box->threads)
 			pthread_cond_wait(&box->landed, held);
 		if (box->failure.code)
 			r = err_load(&box->failure);

@@ -537,7 +537,9 @@ int vault_verify(struct vault *v, const struct verify_request *rq,
 	int r;
 
 	*out = (struct verify_result){ 0 };
-	r = pool_new(rq->threads ? rq->threads : pool_default_threads(),
+	r = pool_new(rq->threads	      ? rq->threads
+		     : vault_store(v)->remote ? VERIFY_THREADS_FAR
+					      : pool_default_threads(),
 		     &f.pool);
 	if (r == 0)
 		r = known_objects_new(&f.objects);

@@ -40,7 +40,9 @@ struct verify_request {
 	const struct point_id
 		*point; /* NULL: all of the VM's; else vm is given too */
 	enum verify_level level;
-	unsigned threads; /* 0: as many as there are processors */
+	/* 0: as many as there are processors, or as a store far away needs to
+	 * have many requests on their way. */
+	unsigned threads;
 	/* Both on the caller's thread. progress: nonzero stops with
 	 * -ECANCELED. */
 	void (*bad)(void *ctx, const struct verify_bad *b);

@@ -5,6 +5,9 @@
 #include "backend/base/pool.h"
 #include "backend/vault/verify.h"
 
+/* Each waits for one request at a time, of a MiB at most. */
+#define VERIFY_THREADS_FAR 16u
+
 struct known_objects;
 
 /*

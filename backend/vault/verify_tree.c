@@ -216,10 +216,83 @@ static int check_object(struct disk_walk *w, const struct place *p,
 	return trailer;
 }
 
-static int check_frame(struct disk_walk *w, struct chunk_job *j, uint64_t frame,
-		       const struct vf_entry *e)
+/*
+ * Frames of a chunk that lie side by side in one object are read together. What is wrong
+ * with one of them is then said by reading it alone.
+ */
+#define RUN_MAX (1u << 20)
+
+struct run {
+	struct place at; /* length 0: nothing was read */
+	uint8_t *bytes;
+};
+
+static void drop_run(struct run *r)
 {
+	free(r->bytes);
+}
+
+/* Where it lies in what was read, or NULL. */
+static const uint8_t *in_run(const struct run *r, const struct place *p)
+{
+	if (!point_id_equal(&r->at.gen, &p->gen) || r->at.object != p->object ||
+	    p->offset < r->at.offset ||
+	    (uint64_t)p->offset + p->length >
+		    (uint64_t)r->at.offset + r->at.length)
+		return NULL;
+	return r->bytes + (p->offset - r->at.offset);
+}
+
+static void read_run(struct disk_walk *w, struct run *r,
+		     const struct vf_node *table, uint32_t i)
+{
+	const struct vf_entry *e = &table->e[i];
+
+	r->at = e->place;
+	while (++i < table->count) {
+		const struct place *p = &table->e[i].place;
+
+		if (digest_is_zero(&table->e[i].id) ||
+		    p->object != r->at.object ||
+		    !point_id_equal(&p->gen, &r->at.gen) ||
+		    p->offset != (uint64_t)r->at.offset + r->at.length ||
+		    p->length > RUN_MAX - r->at.length)
+			break;
+		r->at.length += p->length;
+	}
+	if (r->at.length > RUN_MAX) {
+		r->at.length = 0;
+		return;
+	}
+	free(r->bytes);
+	r->bytes = malloc(r->at.length);
+	if (!r->bytes || tree_read_place(w->t, &r->at, r->bytes)) {
+		err_clear();
+		r->at.length = 0;
+	}
+}
+
+static int read_frame(struct disk_walk *w, struct run *run,
+		      const struct vf_node *table, uint32_t i, uint64_t frame)
+{
+	const struct vf_entry *e = &table->e[i];
+	const uint8_t *stored = in_run(run, &e->place);
 	uint8_t plain[VF_FRAME_SIZE];
+
+	if (!stored) {
+		read_run(w, run, table, i);
+		stored = in_run(run, &e->place);
+	}
+	if (stored && tree_check_frame(w->t, frame, e, stored, plain) == 0)
+		return 0;
+	return tree_read_frame(w->t, frame, e, plain);
+}
+
+static int check_frame(struct disk_walk *w, struct chunk_job *j,
+		       struct run *run, const struct vf_node *table, uint32_t i)
+{
+	uint64_t frame = j->chunk * tree_geometry(w->t)->frames_per_chunk + i;
+	const struct vf_entry *e = &table->e[i];
 	struct digest object;
 	bool readable;
 	int r = check_object(w, &e->place, &object, &readable);
@@ -235,7 +308,7 @@ static int check_frame(struct disk_walk *w, struct chunk_job *j, uint64_t frame,
 		return 0;
 	}
 	j->bytes += vf_frame_length(tree_geometry(w->t), frame);
-	r = tree_read_frame(w->t, frame, e, plain);
+	r = read_frame(w, run, table, i, frame);
 	return r < 0 ? note(j, r, NULL) : 0;
 }
 
@@ -243,7 +316,7 @@ static int check_frames(struct disk_walk *w, struct chunk_job *j,
 			const struct vf_node *table,
 			const struct cache_blob *old)
 {
-	uint64_t first = j->chunk * tree_geometry(w->t)->frames_per_chunk;
+	DROP(run) struct run run = { 0 };
 	int r = 0;
 
 	for (uint32_t i = 0; i < table->count && r == 0; i++) {
@@ -252,7 +325,7 @@ static int check_frames(struct disk_walk *w, struct chunk_job *j,
 
 		if (digest_is_zero(&e->id) || (o && same_entry(e, o)))
 			continue;
-		r = check_frame(w, j, first + i, e);
+		r = check_frame(w, j, &run, table, i);
 	}
 	return r;
 }

@@ -31,6 +31,8 @@
 #define INDEX_OBJECT_SIZE (4u << 20)
 #define GENERATIONS_MAX 4u /* of one frame table */
 #define PUT_THREADS 4u
+#define PUT_THREADS_FAR                                                        \
+	16u /* to a store far away; as many segments in memory */
 
 static inline bool place_equal(const struct place *a, const struct place *b)
 {
