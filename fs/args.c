@@ -14,6 +14,9 @@
 
 enum long_only {
 	OPT_CACHE_SIZE = LONG_BASE,
+	OPT_CACHE_DIR,
+	OPT_DISK_CACHE_SIZE,
+	OPT_OFFLINE,
 	OPT_REFRESH,
 	OPT_LOG,
 	OPT_REQUIRE_PIN,
@@ -26,7 +29,13 @@ static const struct {
 	{ 'o', "options", "LIST",
 	  "mount options, split by commas; see vaultfs(8)" },
 	{ OPT_CACHE_SIZE, "cache-size", "SIZE",
-	  "keep so much of what was verified (default: 256M)" },
+	  "memory for what was verified (default: 128M)" },
+	{ OPT_CACHE_DIR, "cache-dir", "DIR",
+	  "keep what was fetched there (~/.cache/vaultfs)" },
+	{ OPT_DISK_CACHE_SIZE, "disk-cache-size", "SIZE",
+	  "keep so much of each vault there (4G)" },
+	{ OPT_OFFLINE, "offline", "MODE",
+	  "while a server is away: fail, wait, wait=TIME" },
 	{ OPT_REFRESH, "refresh", "TIME",
 	  "show new points after at most this long (10s)" },
 	{ OPT_LOG, "log", "FILE", "log to a file, or to syslog" },
@@ -67,6 +76,7 @@ void args_release(struct args *a)
 	free(a->fsname);
 	free(a->kernel);
 	free(a->log);
+	free(a->cache_dir);
 }
 
 static int set_text(char **to, const char *text)
@@ -192,6 +202,45 @@ static int set_cache_size(struct args *a, const char *value)
 	return r ? blame(-EINVAL, "--cache-size") : 0;
 }
 
+static int set_cache_dir(struct args *a, const char *value)
+{
+	if (!*value)
+		return fail(-EINVAL, "--cache-dir: DIR is empty");
+	a->disk_cache_asked = true;
+	free(take(a->cache_dir));
+	return absolute(value, "", &a->cache_dir);
+}
+
+static int set_disk_cache_size(struct args *a, const char *value)
+{
+	int r = parse_size(value, &a->disk_cache_size);
+
+	a->disk_cache_asked = true;
+	if (!r && a->disk_cache_size > INT64_MAX / 2)
+		r = fail(-EINVAL, "%s is too large", value);
+	return r ? blame(-EINVAL, "--disk-cache-size") : 0;
+}
+
+static int set_offline(struct args *a, const char *value)
+{
+	int r;
+
+	if (strcmp(value, "fail") == 0) {
+		a->offline_wait_ms = 0;
+		return 0;
+	}
+	if (strcmp(value, "wait") == 0) {
+		a->offline_wait_ms = ARGS_WAIT_FOR_EVER;
+		return 0;
+	}
+	if (strncmp(value, "wait=", 5) != 0)
+		return fail(-EINVAL,
+			    "--offline: '%s' is none of fail, wait, wait=TIME",
+			    value);
+	r = parse_duration_ms(value + 5, &a->offline_wait_ms);
+	return r ? blame(-EINVAL, "--offline") : 0;
+}
+
 static int set_refresh(struct args *a, const char *value)
 {
 	int r = parse_duration_ms(value, &a->refresh_ms);
@@ -221,10 +270,17 @@ static const struct {
 	const char *name;
 	int (*set)(struct args *a, const char *value);
 } values[] = {
-	{ "vault", add_vault },	    { "cache_size", set_cache_size },
-	{ "refresh", set_refresh }, { "log", set_log },
-	{ "uid", set_uid },	    { "gid", set_gid },
-	{ "umask", set_umask },	    { "fsname", set_fsname },
+	{ "vault", add_vault },
+	{ "cache_size", set_cache_size },
+	{ "refresh", set_refresh },
+	{ "log", set_log },
+	{ "uid", set_uid },
+	{ "gid", set_gid },
+	{ "umask", set_umask },
+	{ "fsname", set_fsname },
+	{ "cache_dir", set_cache_dir },
+	{ "offline", set_offline },
+	{ "disk_cache_size", set_disk_cache_size },
 };
 
 /* Handed to libfuse as they are; with "=", whatever follows it too. */
@@ -362,6 +418,12 @@ static int one_option(struct args *a, int c, const char *value,
 		return mount_words(a, value, w);
 	case OPT_CACHE_SIZE:
 		return set_cache_size(a, value);
+	case OPT_CACHE_DIR:
+		return set_cache_dir(a, value);
+	case OPT_DISK_CACHE_SIZE:
+		return set_disk_cache_size(a, value);
+	case OPT_OFFLINE:
+		return set_offline(a, value);
 	case OPT_REFRESH:
 		return set_refresh(a, value);
 	case OPT_LOG:
@@ -482,6 +544,7 @@ int args_parse(struct args *a, int argc, char **argv)
 
 	*a = (struct args){
 		.cache_size = ARGS_CACHE_SIZE,
+		.disk_cache_size = ARGS_DISK_CACHE_SIZE,
 		.refresh_ms = ARGS_REFRESH_MS,
 		.uid = getuid(),
 		.gid = getgid(),

@@ -16,7 +16,9 @@
 
 #include "backend/base/scope.h"
 
-#define ARGS_CACHE_SIZE (UINT64_C(256) << 20)
+#define ARGS_CACHE_SIZE (UINT64_C(128) << 20)
+#define ARGS_DISK_CACHE_SIZE (UINT64_C(4) << 30)
+#define ARGS_WAIT_FOR_EVER UINT64_MAX
 #define ARGS_REFRESH_MS 10000
 
 struct args {
@@ -31,6 +33,11 @@ struct args {
 	bool require_pin; /* no vault whose owner key is not pinned here */
 	int verbose;
 	uint64_t cache_size;
+	char *cache_dir;	  /* absolute; NULL: the usual place */
+	uint64_t disk_cache_size; /* of each vault; 0: none */
+	bool disk_cache_asked;	  /* one of the two was given */
+	/* How long to wait for a server that does not answer; 0: not. */
+	uint64_t offline_wait_ms;
 	uint64_t refresh_ms;
 	uid_t uid;
 	gid_t gid;

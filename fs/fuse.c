@@ -25,7 +25,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
+#include "backend/base/cancel.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
@@ -60,6 +62,7 @@
 	X(access)                                                              \
 	X(refused)                                                             \
 	X(interrupted)                                                         \
+	X(waited)                                                              \
 	X(failed)
 
 enum request {
@@ -78,6 +81,7 @@ static const char *const request_names[] = {
 struct fs {
 	struct tree *tree;
 	struct quiet *quiet;
+	uint64_t wait_ms;
 	struct fuse_session *se;
 	bool mounted, handling_signals;
 	char *mountpoint;
@@ -192,6 +196,79 @@ static void reply_refused(fuse_req_t req)
 	fuse_reply_err(req, EROFS);
 }
 
+/* --- a store that does not answer --- */
+
+#define WAIT_POLL_NS 100000000L
+#define WAIT_TRY_NS (UINT64_C(1) * 1000000000)
+
+/* One request, which may take long:
+ *
+ *	DROP(patience) struct patience p = patience_of(req, ino);
+ *	do {
+ *		r = ...;
+ *	} while (once_more(&p, r));
+ *
+ * Whatever waits for the store in the meantime asks whether it is still wanted.
+ */
+struct patience {
+	fuse_req_t req;
+	fuse_ino_t ino;
+	uint64_t began_ns;
+	bool waited;
+	struct cancel before;
+};
+
+static bool unwanted(void *ctx)
+{
+	fuse_req_t req = ctx;
+
+	return fuse_req_interrupted(req) || fuse_session_exited(fs_of(req)->se);
+}
+
+static struct patience patience_of(fuse_req_t req, fuse_ino_t ino)
+{
+	return (struct patience){
+		.req = req,
+		.ino = ino,
+		.began_ns = monotonic_ns(),
+		.before = cancel_set((struct cancel){ unwanted, req }),
+	};
+}
+
+static void drop_patience(struct patience *p)
+{
+	cancel_set(p->before);
+}
+
+/* Is it this failure that --offline=wait is for? */
+static bool is_away(int r)
+{
+	return r == -EAGAIN || r == -ENXIO;
+}
+
+static bool once_more(struct patience *p, int r)
+{
+	struct fs *fs = fs_of(p->req);
+	const struct timespec poll = { 0, WAIT_POLL_NS };
+	struct err_saved why;
+	uint64_t now = monotonic_ns(), until = now + WAIT_TRY_NS;
+
+	if (!is_away(r) || !fs->wait_ms || unwanted(p->req) ||
+	    (now - p->began_ns) / 1000000 >= fs->wait_ms)
+		return false;
+	err_save(r, &why);
+	if (!p->waited) {
+		count(fs, REQ_waited, 1);
+		log_failure(fs, p->ino, r, why.text);
+	}
+	p->waited = true;
+	while (monotonic_ns() < until && !unwanted(p->req))
+		nanosleep(&poll, NULL);
+	/* Not the last try: who was interrupted hears it from that. */
+	(void)err_load(&why);
+	return !unwanted(p->req);
+}
+
 /* --- attributes --- */
 
 static double seconds(uint32_t ms)
@@ -254,13 +331,16 @@ static struct fuse_entry_param param_of(const struct fs *fs,
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	DROP(patience) struct patience patience = patience_of(req, parent);
 	struct fs *fs = fs_of(req);
 	struct fuse_entry_param p;
 	struct tree_entry e;
 	int r;
 
 	count(fs, REQ_lookup, 1);
-	r = tree_lookup(fs->tree, parent, name, &e);
+	do {
+		r = tree_lookup(fs->tree, parent, name, &e);
+	} while (once_more(&patience, r));
 	if (r) {
 		reply_failed(req, parent, r);
 		return;
@@ -294,13 +374,16 @@ static void op_forget_multi(fuse_req_t req, size_t n,
 static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	struct tree_entry e;
 	struct stat st;
 	int r;
 
 	count(fs, REQ_getattr, 1);
-	r = tree_attr(fs->tree, ino, &e);
+	do {
+		r = tree_attr(fs->tree, ino, &e);
+	} while (once_more(&patience, r));
 	if (r) {
 		reply_failed(req, ino, r);
 		return;
@@ -311,12 +394,15 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	char target[4096];
 	int r;
 
 	count(fs, REQ_readlink, 1);
-	r = tree_readlink(fs->tree, ino, target, sizeof(target));
+	do {
+		r = tree_readlink(fs->tree, ino, target, sizeof(target));
+	} while (once_more(&patience, r));
 	if (r)
 		reply_failed(req, ino, r);
 	else
@@ -514,6 +600,7 @@ static struct tree_file *file_of(const struct fuse_file_info *fi)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	struct tree_file *f;
 	int r;
@@ -528,7 +615,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_failed(req, ino, -EINTR);
 		return;
 	}
-	r = tree_file_open(fs->tree, ino, &f);
+	do {
+		r = tree_file_open(fs->tree, ino, &f);
+	} while (once_more(&patience, r));
 	if (r == -ESTALE) {
 		/* Makes the kernel look the path up again. */
 		reply_failed(req, ino, r);
@@ -563,6 +652,7 @@ static void *read_buffer(struct fs *fs)
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	struct source *src = tree_file_source(file_of(fi));
 	uint64_t end = source_size(src), from = (uint64_t)off;
@@ -589,7 +679,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			     fail(-EINVAL, "a read of %zu bytes at once", n));
 		return;
 	}
-	r = source_read(src, buf, n, from);
+	do {
+		r = source_read(src, buf, n, from);
+	} while (once_more(&patience, r));
 	if (r) {
 		reply_unreadable(req, ino, r);
 		return;
@@ -634,6 +726,7 @@ static int seek(fuse_req_t req, struct source *src, uint64_t off, bool hole,
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct source *src = tree_file_source(file_of(fi));
 	uint64_t at = 0;
 	int r;
@@ -647,7 +740,9 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		fuse_reply_err(req, ENXIO);
 		return;
 	}
-	r = seek(req, src, (uint64_t)off, whence == SEEK_HOLE, &at);
+	do {
+		r = seek(req, src, (uint64_t)off, whence == SEEK_HOLE, &at);
+	} while (once_more(&patience, r));
 	if (r > 0)
 		fuse_reply_err(req, ENXIO);
 	else if (r)
@@ -1058,6 +1153,7 @@ int fs_mount(struct tree *t, const struct fs_options *o, struct fs **ret)
 	fs->uid = o->uid;
 	fs->gid = o->gid;
 	fs->umask = o->umask;
+	fs->wait_ms = o->wait_ms;
 	fs->ready = o->ready;
 	fs->ready_ctx = o->ready_ctx;
 	fs->mountpoint = strdup(o->mountpoint);

@@ -33,6 +33,10 @@ struct fs_options {
 	gid_t gid;
 	mode_t umask;
 	bool debug; /* libfuse logs each request */
+	/* How long a request waits for a store that does not answer, before it
+	 * fails with what the store said; UINT64_MAX: for ever. It ends early
+	 * when the caller is interrupted, or the mount ends. */
+	uint64_t wait_ms;
 	/* Called once, when the mount answers. */
 	void (*ready)(void *ctx);
 	void *ready_ctx;

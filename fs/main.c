@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -18,6 +19,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/catalog.h"
+#include "backend/vault/keys.h"
 #include "fs/args.h"
 #include "fs/fuse.h"
 #include "fs/mountpoint.h"
@@ -75,13 +77,31 @@ static int check_trust(const struct catalog *c, const struct args *a,
 	return 0;
 }
 
+/* Where what is fetched is kept. Without a home it is kept nowhere, unless a place was
+ * named. */
+static void choose_keep(const struct args *a, struct catalog_options *o,
+			char *usual, size_t size)
+{
+	o->keep_bytes = a->disk_cache_size;
+	o->keep_near = a->disk_cache_asked;
+	o->keep_dir = a->cache_dir;
+	if (o->keep_dir || !o->keep_bytes)
+		return;
+	if (keys_cache_dir(usual, size))
+		log_info("nothing is kept on disk: %s", err_text(-ENXIO));
+	else
+		o->keep_dir = usual;
+}
+
 static int vaults_open(struct vaults *v, const struct args *a)
 {
 	struct catalog_options o = { .refresh_ms = half_refresh_ms(a) };
+	char usual[4096];
 	int r = cache_new(a->cache_size, &v->cache);
 
 	if (r)
 		return r;
+	choose_keep(a, &o, usual, sizeof(usual));
 	o.cache = v->cache;
 	v->catalogs = calloc(a->nvaults, sizeof(struct catalog *));
 	if (!v->catalogs)
@@ -162,6 +182,7 @@ static int run(const struct args *a, const char *mountpoint,
 		.gid = a->gid,
 		.umask = a->umask,
 		.debug = a->debug,
+		.wait_ms = a->offline_wait_ms,
 		.ready = ready,
 		.ready_ctx = bg,
 	};
@@ -290,6 +311,17 @@ static void no_core_dumps(void)
 		log_debug("setrlimit: %s", strerror(errno));
 }
 
+/*
+ * Dozens of threads that come and go with buffers of a few sizes: left to itself, malloc
+ * keeps an arena a thread and twice the memory that is in use.
+ */
+static void tame_malloc(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
 static int start(const struct args *a)
 {
 	DROP(mem) char *mountpoint = NULL;
@@ -299,6 +331,8 @@ static int start(const struct args *a)
 	r = make_absolute("VAULTFS_CONFIG_DIR");
 	if (!r)
 		r = make_absolute("VAULTFS_STATE_DIR");
+	if (!r)
+		r = make_absolute("VAULTFS_CACHE_DIR");
 	if (!r)
 		r = mountpoint_check_fuse();
 	if (!r)
@@ -319,6 +353,7 @@ int main(int argc, char **argv)
 
 	fill_standard_streams();
 	no_core_dumps();
+	tame_malloc();
 	log_init("vaultfs", LOG_LEVEL_WARN);
 	r = args_parse(&a, argc, argv);
 	if (r) {

@@ -20,7 +20,8 @@
 static const struct place_of {
 	const char *own, *xdg, *home;
 } config_place = { "VAULTFS_CONFIG_DIR", "XDG_CONFIG_HOME", ".config" },
-  state_place = { "VAULTFS_STATE_DIR", "XDG_STATE_HOME", ".local/state" };
+  state_place = { "VAULTFS_STATE_DIR", "XDG_STATE_HOME", ".local/state" },
+  cache_place = { "VAULTFS_CACHE_DIR", "XDG_CACHE_HOME", ".cache" };
 
 static int root_dir(const struct place_of *w, char *out, size_t size)
 {
@@ -51,6 +52,11 @@ static int root_dir(const struct place_of *w, char *out, size_t size)
 	if (n < 0 || (size_t)n >= size)
 		return fail(-ENAMETOOLONG, "%s is too long", w->own);
 	return 0;
+}
+
+int keys_cache_dir(char *out, size_t size)
+{
+	return root_dir(&cache_place, out, size);
 }
 
 static int path_of(const struct place_of *w, const struct vault_id *id,

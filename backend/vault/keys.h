@@ -28,6 +28,10 @@ int keys_load(const struct vault_id *id, const char *which,
 int keys_save(const struct vault_id *id, const char *which,
 	      struct secret *seed) MUST_USE;
 
+/* Where the cache on disk is, unless the user says otherwise; it need not exist. -ENXIO:
+ * no home is known. */
+int keys_cache_dir(char *out, size_t size) MUST_USE;
+
 /* The last head seen; seq 0 when none. */
 int keys_seen_head(const struct vault_id *id, const char *vm_encoded,
 		   uint64_t *seq, struct digest *digest) MUST_USE;
