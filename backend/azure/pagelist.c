@@ -77,7 +77,9 @@ static void eat_declaration(struct scan *s)
 		s->p++;
 }
 
-static bool eat_range(struct scan *s, struct page_range *out)
+/* 1: a range; 0: something else is next. Half a range is no range that is not
+ * there: what it says would read as zeros. */
+static int eat_range(struct scan *s, struct page_range *out)
 {
 	const char *close;
 	uint64_t first, last;
@@ -89,33 +91,35 @@ static bool eat_range(struct scan *s, struct page_range *out)
 		close = "</ClearRange>";
 		out->clear = true;
 	} else {
-		return false;
+		return 0;
 	}
 	if (!eat(s, "<Start>") || !eat_number(s, &first) ||
 	    !eat(s, "</Start>") || !eat(s, "<End>") || !eat_number(s, &last) ||
-	    !eat(s, "</End>") || !eat(s, close))
-		return false;
-	if (last < first || last == UINT64_MAX)
-		return false;
+	    !eat(s, "</End>") || !eat(s, close) || last < first ||
+	    last == UINT64_MAX)
+		return fail(-EPROTO, "a page range that cannot be read");
 	out->off = first;
 	out->len = last - first + 1;
-	return true;
+	return 1;
 }
 
-static bool eat_marker(struct scan *s, struct buf *marker)
+static int eat_marker(struct scan *s, struct buf *marker)
 {
 	const char *text;
 
 	if (eat(s, "<NextMarker/>") || eat(s, "<NextMarker />"))
-		return true;
+		return 0;
 	if (!eat(s, "<NextMarker>"))
-		return false;
+		return 0;
 	text = s->p;
 	/* It goes back escaped for a URL: no entities are expected in it. */
 	while (s->p < s->end && *s->p != '<' && *s->p != '&')
 		s->p++;
 	buf_add(marker, text, (size_t)(s->p - text));
-	return eat(s, "</NextMarker>");
+	if (!eat(s, "</NextMarker>"))
+		return fail(-EPROTO, "a marker of page ranges that cannot be "
+				     "read");
+	return 0;
 }
 
 static int add(struct page_ranges *to, const struct page_range *r, size_t max)
@@ -175,7 +179,7 @@ int page_ranges_parse(const char *text, size_t len, uint64_t from, uint64_t end,
 	if (!eat(&s, "<PageList>"))
 		return fail(-EPROTO,
 			    "an answer that is no list of page ranges");
-	while (eat_range(&s, &r)) {
+	while ((e = eat_range(&s, &r)) > 0) {
 		uint64_t at = to->count ? to->v[to->count - 1].off +
 						  to->v[to->count - 1].len
 					: 0;
@@ -186,7 +190,10 @@ int page_ranges_parse(const char *text, size_t len, uint64_t from, uint64_t end,
 		if (e)
 			return e;
 	}
-	eat_marker(&s, marker);
+	if (!e)
+		e = eat_marker(&s, marker);
+	if (e)
+		return e;
 	if (!eat(&s, "</PageList>"))
 		return fail(-EPROTO,
 			    "a list of page ranges that cannot be read");
