@@ -50,7 +50,7 @@ declare -A package_of_module=(
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
+	[check]="python3 openssl ?curl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?mkfs.fat ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
 	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img dmsetup lvm mke2fs mkfs.xfs blkid fusermount3"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"

@@ -1037,7 +1037,9 @@ class Services:
             if not m.group(4):
                 return Answer(200, disk_json(d))
             if m.group(4).lower() == "end":
-                return Answer(202, b"")
+                with w.lock:
+                    w.sas.get(w.disk_point(item, point, d), {})["dead"] = True
+                return Answer(200, b"")
             return self.begin_access(req, item, point, d)
         return arm_error(404, "NotFound", "no such disk restore point")
 
