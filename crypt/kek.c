@@ -123,10 +123,7 @@ int kek_open(char *spec, bool from_file, struct kek **ret)
 	if (!strncasecmp(spec, "pkcs11:", 7))
 		return open_pkcs11(spec, from_file, &pass, ret);
 	if (!strncasecmp(spec, "https:", 6))
-		return fail(-ENOTSUP,
-			    "%s: there is no provider for keys in Key Vault in "
-			    "this version",
-			    spec);
+		return kek_open_vault(spec, &pass, ret);
 	if (!*spec)
 		return fail(-EINVAL, "a KEK is a file, a pkcs11: URI or an "
 				     "https: URL, not empty");

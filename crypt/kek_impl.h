@@ -18,6 +18,10 @@ int kek_open_file(const char *path, const struct kek_pass *pass,
 int kek_open_pkcs11(const char *uri, struct secret *pin,
 		    const struct kek_pass *pass, struct kek **ret) MUST_USE;
 
+/* Nothing is asked of the vault before a record is to be unwrapped. */
+int kek_open_vault(const char *url, const struct kek_pass *pass,
+		   struct kek **ret) MUST_USE;
+
 bool kek_pass_given(const struct kek_pass *pass);
 /*
  * The passphrase, without the newline at its end: from the file or descriptor, else

@@ -535,7 +535,7 @@ static void test_specs(void)
 	CHECK_SAYS(-EPROTO, "1024 bits", add_as("%s/tiny.pem", dir));
 	CHECK_SAYS(-EINVAL, "pass-fd=", add_as("%s/enc.pem,pass-fd=x", dir));
 	CHECK_SAYS(-EINVAL, "pass-file=", add_as("%s/enc.pem,pass-file=", dir));
-	CHECK_SAYS(-ENOTSUP, "Key Vault", add_as("https://v/keys/k/1"));
+	CHECK_SAYS(-EINVAL, "secret, no key", add_as("https://v/secrets/k/1"));
 	CHECK_SAYS(-EINVAL, "can be read by all users",
 		   add_as("pkcs11:token=t;object=k?pin-value=1234"));
 	CHECK(!strstr(err_text(-EINVAL), "1234"));
