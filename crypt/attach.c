@@ -412,6 +412,9 @@ static int make_piece(struct plan *p, size_t i)
 		r = make_crypt(p, e);
 		break;
 	}
+	/* A call that was interrupted says no more than that. */
+	if (r < 0 && p->o->check && p->o->check() < 0)
+		return p->o->check();
 	if (r < 0)
 		return blame(r, "%s", volumes_at(p->v, e->row)->name);
 	p->made = i + 1;

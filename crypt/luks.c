@@ -320,8 +320,9 @@ static int check_requirements(const struct json *j)
 	if (name && strncmp(name, "online-reencrypt", 16) == 0)
 		return fail(-ENOTSUP,
 			    "its encryption was under way when it was backed "
-			    "up: restore the disk, then run \"cryptsetup "
-			    "reencrypt --resume-only\" on the copy");
+			    "up: restore the disk ('vaultctl restore'), then "
+			    "run 'cryptsetup reencrypt --resume-only' on the "
+			    "copy");
 	return fail(-ENOTSUP, "it requires \"%.64s\", which is not known",
 		    name ? name : "?");
 }

@@ -26,3 +26,46 @@ for kind in 8000-512 8001-512 8002-4096 8003-512 8004-512 8004-4096 8005-4096 80
 done
 cp bitlocker-clear suspended
 mkbitlocker -c suspended
+
+# --- a vault: a VM with a clear boot partition, a LUKS1 root and a BitLocker disk ---
+
+cd ..
+mkdir -p tree/etc tree/data/deep/er
+echo web-01 >tree/etc/hostname
+head -c 300K /dev/urandom >tree/data/random
+head -c 1M /dev/zero >tree/data/zeros
+for i in {1..40}; do
+	echo "file $i" >"tree/data/deep/er/$i"
+done
+mkdir boot
+echo kernel >boot/vmlinuz
+
+mke2fs -q -t ext4 -d boot boot.fs 2M
+mke2fs -q -t ext4 -d tree root.fs 8M
+qemu-img convert -q -O luks --object secret,id=s,file=volumes/pass \
+	-o key-secret=s,iter-time=10 root.fs root.luks
+# BitLocker has its metadata in the last MiB.
+mke2fs -q -t ext4 -d tree data.fs 8M
+truncate -s 9M data.fs
+mkbitlocker -k volumes/data.BEK data.fs
+# partitions FILE...: a disk with a partition for each file, from the first MiB on.
+partitions() {
+	python3 - "$@" <<'PY'
+import struct, sys
+table, at, out = b"", 2048, open("disk", "wb")
+for path in sys.argv[1:]:
+    data = open(path, "rb").read()
+    sectors = -(-len(data) // 512)
+    table += struct.pack("<B3sB3sII", 0, bytes(3), 0x83, bytes(3), at, sectors)
+    out.seek(at * 512)
+    out.write(data)
+    at += -(-sectors // 2048) * 2048
+out.truncate(at * 512)
+out.seek(446)
+out.write(table.ljust(64, b"\0") + b"\x55\xaa")
+PY
+}
+partitions boot.fs root.luks
+vaultctl init -q vault --name contoso
+vaultctl backup -q vault web-01 -d os=disk -d lun0=data.fs -t 2026-11-20T02:00:07Z
+rm -f ./*.fs root.luks disk

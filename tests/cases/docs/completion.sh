@@ -42,6 +42,8 @@ offers "" vaultctl list '$(touch oops)' ''
 [[ ! -e oops ]] || fail "what was typed was run"
 
 offers "unwrap" vaultkey u
+offers "open" vaultkey o
+offers "--overlay" vaultkey open --o
 offers "escrow" vaultkey help e
 offers "--file-name" vaultkey escrow --f
 offers "RSA-OAEP-256" vaultkey escrow --algorithm RSA-OAEP-

@@ -6,13 +6,15 @@
 
 # Lines "-n --name NAME" of a help.
 of_help() {
-	sed -nE 's/^ +(-[A-Za-z0-9])?,? *(--[a-z][a-z0-9-]*)([= ]([^ ]+))?( .*)?$/\1 \2 \4/p' |
+	sed -E 's/\[=([A-Z]+)\]/ \1/' |
+		sed -nE 's/^ +(-[A-Za-z0-9])?,? *(--[a-z][a-z0-9-]*)([= ]([^ ]+))?( .*)?$/\1 \2 \4/p' |
 		tidy
 }
 # The same of the .It lines of mdoc text.
 of_man() {
 	sed -nE 's/^\.It Fl (.*)$/\1/p' |
-		sed -E 's/^-/ --/; s/^([A-Za-z0-9]) , (Fl )?-/-\1 --/; s/ Ar / /' |
+		sed -E 's/^-/ --/; s/^([A-Za-z0-9]) , (Fl )?-/-\1 --/
+			s/ (Ns Op = Ns )?Ar / /' |
 		tidy
 }
 tidy() {
