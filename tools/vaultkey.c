@@ -4,8 +4,7 @@
 
 static const struct subcommand commands[] = {
 	{ "unwrap", cmd_unwrap, "unwrap the BEK of an escrow record" },
-	{ "open", cmd_open,
-	  "open volumes in the kernel, as block devices" },
+	{ "open", cmd_open, "open volumes in the kernel, as block devices" },
 	{ "close", cmd_close, "take down what 'open' made" },
 	{ "escrow", cmd_escrow, "wrap a key as an escrow record" },
 	{ NULL, NULL, NULL },

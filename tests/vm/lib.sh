@@ -8,7 +8,7 @@
 export PATH=$PATH:/usr/sbin:/sbin
 DATA=/vm/data
 # The keys that the vault was made with, whose owner's key is pinned.
-export XDG_CONFIG_HOME=$DATA/home/config XDG_STATE_HOME=$DATA/home/state
+export XDG_CONFIG_HOME=$DATA/own/config XDG_STATE_HOME=$DATA/own/state
 unset HOME
 
 # do_mount LINE DIR: runs a line that vaultkey gave, on a directory of ours.

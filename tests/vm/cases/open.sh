@@ -43,9 +43,14 @@ run_fails 1 vaultkey close web
 assert_contains "$ERR" "it is mounted on $PWD/"
 umount boot
 umount data
-sleep 1000 </dev/mapper/web-lun0 &
+bash -c 'exec 9</dev/mapper/web-lun0; exec sleep 1000' &
 pid=$!
 umount root
+is_open() {
+	[[ $(dmsetup info -c --noheadings -o open web-lun0) == 1 ]] &&
+		[[ $(cat "/proc/$pid/comm") == sleep ]]
+}
+wait_until 60 is_open
 run_fails 1 vaultkey close web
 assert_contains "$ERR" "process $pid (sleep) has it open"
 assert_eq "$(dmsetup ls | wc -l)" 3
