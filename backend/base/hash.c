@@ -101,6 +101,34 @@ void sha256_release(struct sha256 *h)
 	h->ctx = NULL;
 }
 
+void hmac_sha256(const void *key, size_t key_len, const void *p, size_t n,
+		 struct digest *out)
+{
+	uint8_t pad[64] = { 0 };
+	struct sha256 h;
+	struct digest inner;
+
+	if (key_len > sizeof(pad)) {
+		sha256(key, key_len, &inner);
+		memcpy(pad, inner.b, sizeof(inner.b));
+	} else if (key_len) {
+		memcpy(pad, key, key_len);
+	}
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36;
+	sha256_init(&h);
+	sha256_add(&h, pad, sizeof(pad));
+	sha256_add(&h, p, n);
+	sha256_final(&h, &inner);
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36 ^ 0x5c;
+	sha256_init(&h);
+	sha256_add(&h, pad, sizeof(pad));
+	sha256_add(&h, inner.b, sizeof(inner.b));
+	sha256_final(&h, out);
+	explicit_bzero(pad, sizeof(pad));
+}
+
 /*
  * Slicing by eight: crc_table[k][b] is the CRC of byte b followed by k zero
  * bytes, so eight bytes are folded in by eight independent look-ups.

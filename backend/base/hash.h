@@ -32,6 +32,10 @@ void sha256_final(struct sha256 *h, struct digest *out);
 /* Gives up one that is not ended; nothing after final, or when zeroed. */
 void sha256_release(struct sha256 *h);
 
+/* RFC 2104. key is not kept anywhere. */
+void hmac_sha256(const void *key, size_t key_len, const void *p, size_t n,
+		 struct digest *out);
+
 uint32_t crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
 /* The same without the CPU's help; for tests. */
 uint32_t crc32c_table(uint32_t crc, const void *p, size_t n);
