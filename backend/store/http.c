@@ -125,10 +125,17 @@ static int judge_part(struct try *y, uint64_t from)
 {
 	struct transfer *t = y->t;
 	const char *text = http_header(t->a, "Content-Range");
+	const char *length = http_header(t->a, "Content-Length");
 	const char *etag = http_header(t->a, "ETag");
 	uint64_t end = t->q->len ? t->q->off + t->q->len : UINT64_MAX;
 	struct http_range g;
 
+	/* Azurite, at the very end of an object ("bytes 0--1/0"). */
+	if (length && !strcmp(length, "0")) {
+		t->a->status = 416;
+		y->explain = true;
+		return 0;
+	}
 	if (!text || !http_parse_range(text, &g))
 		return fail(-EPROTO,
 			    "%s: the server sent a part of it and did "
@@ -534,6 +541,8 @@ static int try_make(struct try *y, uint64_t left)
 		return fail(-ENOMEM, "out of memory");
 	curl_easy_setopt(y->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(y->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	/* A SAS, and what was signed, go out byte for byte. */
+	curl_easy_setopt(y->easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(y->easy, CURLOPT_PRIVATE, y);
 	curl_easy_setopt(y->easy, CURLOPT_USERAGENT,
 			 "vaultfs/" VAULTFS_VERSION);

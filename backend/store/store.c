@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/store/creds.h"
+#include "backend/store/remote.h"
 
 static bool key_byte(char c)
 {
@@ -42,15 +44,21 @@ static bool reserved(const char *key)
 	return !strncmp(key, "tmp", 3) && (!key[3] || key[3] == '/');
 }
 
-static int check_key(const char *key)
+bool store_key_ok(const char *key)
 {
 	const char *tail;
 
+	return strnlen(key, STORE_KEY_MAX + 1) <= STORE_KEY_MAX &&
+	       !reserved(key) && folders_ok(key, &tail) &&
+	       store_component_ok(tail, strlen(tail));
+}
+
+static int check_key(const char *key)
+{
 	if (strnlen(key, STORE_KEY_MAX + 1) > STORE_KEY_MAX)
 		return fail(-EINVAL, "object name of more than %d bytes",
 			    STORE_KEY_MAX);
-	if (reserved(key) || !folders_ok(key, &tail) ||
-	    !store_component_ok(tail, strlen(tail)))
+	if (!store_key_ok(key))
 		return fail(-EINVAL, "'%s' cannot name an object", key);
 	return 0;
 }
@@ -86,35 +94,114 @@ static size_t scheme_len(const char *url)
 	return *p == ':' ? (size_t)(p - url) : 0;
 }
 
+static bool has_scheme(const char *url, const char *scheme)
+{
+	size_t n = strlen(scheme);
+
+	return scheme_len(url) == n && !memcmp(url, scheme, n);
+}
+
+static bool is_remote(const char *url)
+{
+	return has_scheme(url, "az") || has_scheme(url, "s3");
+}
+
+/* What may stand behind these may be a secret. */
+static int shown_len(const char *url)
+{
+	return (int)strcspn(url, "?#@");
+}
+
 static int parse_url(const char *url, const char **path)
 {
 	size_t n = scheme_len(url);
 
-	if (n && (n != 3 || memcmp(url, "dir", 3) != 0))
+	if (n && !has_scheme(url, "dir"))
 		return fail(-EINVAL,
-			    "%s: '%.*s:' is not a kind of vault that this "
-			    "build knows: it knows only dir:PATH, or a path",
-			    url, (int)n, url);
+			    "%.*s: '%.*s:' is not a kind of vault that this "
+			    "build knows: a vault is a path, dir:PATH, "
+			    "az://ACCOUNT/CONTAINER or s3://BUCKET",
+			    shown_len(url), url, (int)n, url);
 	*path = n ? url + n + 1 : url;
 	if (!**path)
 		return fail(-EINVAL, "'%s' names no directory", url);
 	return 0;
 }
 
+int store_open_with(const char *url, const struct store_options *o,
+		    bool writable, struct store **ret)
+{
+	static const struct store_options usual = { 0 };
+	const struct creds_env *env;
+	const char *path;
+	int r;
+
+	/* Whatever is opened: children get none of it. */
+	r = creds_env(&env);
+	if (r < 0)
+		return r;
+	o = o ? o : &usual;
+	if (has_scheme(url, "az"))
+		return store_open_azure(url, o, writable, ret);
+	if (has_scheme(url, "s3"))
+		return store_open_s3(url, o, writable, ret);
+	r = parse_url(url, &path);
+	return r < 0 ? r : store_open_dir(path, writable, ret);
+}
+
 int store_open(const char *url, bool writable, struct store **ret)
 {
-	const char *path;
-	int r = parse_url(url, &path);
+	return store_open_with(url, NULL, writable, ret);
+}
 
-	return r < 0 ? r : store_open_dir(path, writable, ret);
+int store_create_with(const char *url, const struct store_options *o,
+		      struct store **ret)
+{
+	DROP(store) struct store *s = NULL;
+	const char *path;
+	int r;
+
+	if (!is_remote(url)) {
+		r = parse_url(url, &path);
+		return r < 0 ? r : store_create_dir(path, ret);
+	}
+	r = store_open_with(url, o, true, &s);
+	if (r == 0)
+		r = remote_probe(s);
+	if (r < 0)
+		return r;
+	*ret = take(s);
+	return 0;
 }
 
 int store_create(const char *url, struct store **ret)
 {
-	const char *path;
-	int r = parse_url(url, &path);
+	return store_create_with(url, NULL, ret);
+}
 
-	return r < 0 ? r : store_create_dir(path, ret);
+int store_url_name(const char *url, char **ret)
+{
+	DROP(mem) char *real = NULL;
+	const char *path, *base;
+	size_t n = strlen(url);
+	int r;
+
+	if (is_remote(url)) {
+		while (n && url[n - 1] == '/')
+			n--;
+		base = memrchr(url, '/', n);
+		base = base ? base + 1 : url;
+		*ret = strndup(base, n - (size_t)(base - url));
+	} else {
+		r = parse_url(url, &path);
+		if (r < 0)
+			return r;
+		real = realpath(path, NULL);
+		if (!real)
+			return fail_errno(errno, "%s", url);
+		*ret = strdup(strrchr(real, '/') + 1);
+	}
+	return *ret ? 0 : fail(-ENOMEM, "out of memory");
 }
 
 const char *store_url(const struct store *s)

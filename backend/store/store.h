@@ -94,15 +94,43 @@ struct store {
 	bool remote;
 };
 
+struct http_wire;
+
+/* How a store is reached; zeros and NULLs are what is usual. Borrowed during
+ * the call, and what bearer needs as long as the store is open. */
+struct store_options {
+	const char *endpoint; /* another service than the vendor's own */
+	const char *ca_file;  /* authorities of its certificate */
+	const char *sas_file; /* Azure: a file that holds a SAS */
+	bool secondary;	      /* Azure: read the secondary copy as well */
+	uint64_t budget_ms;   /* how long a request is tried */
+	/* Azure: sets Authorization ("Bearer ...") of one try, by a token for
+	 * https://storage.azure.com/. Any thread; may take long. */
+	int (*bearer)(void *ctx, struct http_wire *w);
+	void *bearer_ctx;
+};
+
 /*
- * Opens the store a VAULT argument names: "dir:PATH", or a PATH. Anything else
- * with a scheme is -EINVAL. The directory must exist (-ENXIO with its
- * sentence). writable false: every put and remove is -EROFS.
+ * Opens the store a VAULT argument names: "dir:PATH", or a PATH;
+ * "az://ACCOUNT/CONTAINER[/PREFIX]"; "s3://BUCKET[/PREFIX]". Anything else with
+ * a scheme is -EINVAL, and so is a URL with a query or a password, which is not
+ * repeated in the sentence. A directory must exist (-ENXIO with its sentence);
+ * of a remote store nothing is asked yet. writable false: every put and remove
+ * is -EROFS. o may be NULL.
  */
+int store_open_with(const char *url, const struct store_options *o,
+		    bool writable, struct store **ret) MUST_USE;
 int store_open(const char *url, bool writable, struct store **ret) MUST_USE;
-/* Makes the place itself (the directory, 0700) if it is not there, and
- * opens it writable. */
+/* Makes the place itself (the directory, 0700; the container or bucket) if it
+ * is not there, and opens it writable. A remote one is tried with
+ * small objects below tmp/: -ENOTSUP if it does not do what a vault relies on,
+ * with the reason. */
+int store_create_with(const char *url, const struct store_options *o,
+		      struct store **ret) MUST_USE;
 int store_create(const char *url, struct store **ret) MUST_USE;
+/* The name of a vault there when none is given: the last part of the URL, or of
+ * the path that it leads to; to be freed by the caller. */
+int store_url_name(const char *url, char **ret) MUST_USE;
 
 const char *store_url(const struct store *s);
 int store_stat(struct store *s, const char *key, uint64_t *size) MUST_USE;
@@ -169,3 +197,10 @@ static inline void drop_store_list(struct store_list *l)
 int store_open_dir(const char *path, bool writable,
 		   struct store **ret) MUST_USE;
 int store_create_dir(const char *path, struct store **ret) MUST_USE;
+/* url: from "az:", or "s3:", on. */
+int store_open_azure(const char *url, const struct store_options *o,
+		     bool writable, struct store **ret) MUST_USE;
+int store_open_s3(const char *url, const struct store_options *o, bool writable,
+		  struct store **ret) MUST_USE;
+/* Is this a name that store_put() takes? */
+bool store_key_ok(const char *key);
