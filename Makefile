@@ -134,7 +134,7 @@ ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 
 # --- building ---------------------------------------------------------------
 
-.PHONY: all tests deps check check-vm demo bench format lint fuzz fuzz-short install \
+.PHONY: all tests deps check check-vm check-azure check-s3 demo bench format lint fuzz fuzz-short install \
 	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(ALL_OBJS)
@@ -215,6 +215,13 @@ check-vm:
 	+@$(MAKE) $(JOBS) tests
 	@$(TEST_ENV) tests/vm/run $(if $(V),-v) $(T)
 
+# Over a service on loopback, which is installed below build/ when it is not
+# there: Azurite by npm, Ceph's radosgw from Debian's packages.
+check-azure check-s3: check-%:
+	@tests/deps.sh build check $* $(PKGS)
+	+@$(MAKE) $(JOBS) tests
+	@$(TEST_ENV) tests/remote/run $* $(T)
+
 demo: deps
 	+@$(MAKE) $(JOBS) all
 	@$(TEST_ENV) tests/demo.sh
@@ -290,6 +297,7 @@ help:
 	@echo 'make                 the programs, in build/'
 	@echo 'make check           install what is missing, build, run all tests; T="words" selects'
 	@echo 'make check-vm        the tests in a virtual machine: dm-crypt, loops, mounts; T="words"'
+	@echo 'make check-azure     the tests of stores and vaults over Azurite; check-s3: over radosgw'
 	@echo 'make demo            install what is missing, then a vault made, mounted and read'
 	@echo 'make deps            install what is missing (apt), or say what to install'
 	@echo 'make bench           the performance table; BENCH_ARGS="--quick --json FILE WORD..."'

@@ -98,7 +98,7 @@ int catalog_open(const char *url, const struct catalog_options *o,
 
 	if (!strncmp(url, RSV_SCHEME, strlen(RSV_SCHEME)))
 		return catalog_open_azure(url, o, ret);
-	r = store_open(url, false, &store);
+	r = store_open_with(url, o->store, false, &store);
 	return r ? r : catalog_open_vault(store, o, ret);
 }
 

@@ -164,6 +164,8 @@ struct catalog {
 	enum seal_trust trust;
 };
 
+struct store_options;
+
 struct catalog_options {
 	struct cache *cache; /* shared by all that is opened; borrowed */
 	uint64_t refresh_ms; /* how old news may be; 0: ask each time */
@@ -173,6 +175,8 @@ struct catalog_options {
 	const char *keep_dir;
 	uint64_t keep_bytes;
 	bool keep_near;
+	const struct store_options *store; /* borrowed during the call; may be
+					      NULL */
 };
 
 /* Opens what a VAULT argument names, for reading. The catalog owns its

@@ -19,7 +19,7 @@
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 #include "backend/base/rd.h"
-#include "crypt/base64.h"
+#include "backend/base/base64.h"
 #include "crypt/escrow_impl.h"
 
 #define VERSION 1

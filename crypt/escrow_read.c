@@ -22,7 +22,7 @@
 #include "backend/base/buf.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
-#include "crypt/base64.h"
+#include "backend/base/base64.h"
 #include "crypt/escrow_impl.h"
 
 #define DEPTH 8

@@ -20,6 +20,10 @@ enum long_only {
 	OPT_REFRESH,
 	OPT_LOG,
 	OPT_REQUIRE_PIN,
+	OPT_ENDPOINT,
+	OPT_CACERT,
+	OPT_SAS_FILE,
+	OPT_SECONDARY,
 };
 
 static const struct {
@@ -41,6 +45,14 @@ static const struct {
 	{ OPT_LOG, "log", "FILE", "log to a file, or to syslog" },
 	{ OPT_REQUIRE_PIN, "require-pin", NULL,
 	  "refuse a vault whose owner key is not pinned here" },
+	{ OPT_ENDPOINT, "endpoint", "URL",
+	  "where az: and s3: vaults are served, if not by the vendor" },
+	{ OPT_CACERT, "cacert", "FILE",
+	  "trust the authorities in this PEM file, not the system's" },
+	{ OPT_SAS_FILE, "sas-file", "FILE",
+	  "az: the shared access signature that lets us in" },
+	{ OPT_SECONDARY, "secondary", NULL,
+	  "az: read the secondary copy where the first fails" },
 	{ 'f', "foreground", NULL, "stay in the foreground, log to stderr" },
 	{ 'd', "debug", NULL, "log each request; implies -f" },
 	{ 'v', "verbose", NULL, "tell more; twice: still more" },
@@ -52,7 +64,8 @@ void args_print_help(void)
 {
 	puts("usage: vaultfs [OPTION]... VAULT... MOUNTPOINT\n\n"
 	     "Mounts recovery vaults: their VMs, points and disks, read-only.\n"
-	     "A VAULT is a directory: a path, or dir:PATH.\n");
+	     "A VAULT is a directory (a path, or dir:PATH),\n"
+	     "az://ACCOUNT/CONTAINER[/PREFIX] or s3://BUCKET[/PREFIX].\n");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		char left[40], letter[5] = "    ";
 
@@ -77,6 +90,9 @@ void args_release(struct args *a)
 	free(a->kernel);
 	free(a->log);
 	free(a->cache_dir);
+	free((char *)a->store.endpoint);
+	free((char *)a->store.ca_file);
+	free((char *)a->store.sas_file);
 }
 
 static int set_text(char **to, const char *text)
@@ -261,6 +277,32 @@ static int set_log(struct args *a, const char *value)
 	return absolute(value, "", &a->log);
 }
 
+static int set_endpoint(struct args *a, const char *value)
+{
+	if (!*value)
+		return fail(-EINVAL, "--endpoint: URL is empty");
+	return set_text((char **)&a->store.endpoint, value);
+}
+
+static int set_file(const char *option, const char *value, const char **to)
+{
+	if (!*value)
+		return fail(-EINVAL, "%s: FILE is empty", option);
+	free((char *)*to);
+	*to = NULL;
+	return absolute(value, "", (char **)to);
+}
+
+static int set_cacert(struct args *a, const char *value)
+{
+	return set_file("--cacert", value, &a->store.ca_file);
+}
+
+static int set_sas_file(struct args *a, const char *value)
+{
+	return set_file("--sas-file", value, &a->store.sas_file);
+}
+
 static int set_fsname(struct args *a, const char *value)
 {
 	return set_text(&a->fsname, value);
@@ -281,6 +323,9 @@ static const struct {
 	{ "cache_dir", set_cache_dir },
 	{ "offline", set_offline },
 	{ "disk_cache_size", set_disk_cache_size },
+	{ "endpoint", set_endpoint },
+	{ "cacert", set_cacert },
+	{ "sas_file", set_sas_file },
 };
 
 /* Handed to libfuse as they are; with "=", whatever follows it too. */
@@ -347,6 +392,10 @@ static int mount_word(struct args *a, const char *word, struct mount_words *w)
 	}
 	if (strcmp(word, "nonempty") == 0) {
 		a->nonempty = true;
+		return 0;
+	}
+	if (strcmp(word, "secondary") == 0) {
+		a->store.secondary = true;
 		return 0;
 	}
 	if (strcmp(word, "require_pin") == 0) {
@@ -428,6 +477,15 @@ static int one_option(struct args *a, int c, const char *value,
 		return set_refresh(a, value);
 	case OPT_LOG:
 		return set_log(a, value);
+	case OPT_ENDPOINT:
+		return set_endpoint(a, value);
+	case OPT_CACERT:
+		return set_cacert(a, value);
+	case OPT_SAS_FILE:
+		return set_sas_file(a, value);
+	case OPT_SECONDARY:
+		a->store.secondary = true;
+		return 0;
 	case OPT_REQUIRE_PIN:
 		a->require_pin = true;
 		return 0;

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "backend/base/scope.h"
+#include "backend/store/store.h"
 
 #define ARGS_CACHE_SIZE (UINT64_C(128) << 20)
 #define ARGS_DISK_CACHE_SIZE (UINT64_C(4) << 30)
@@ -30,6 +31,7 @@ struct args {
 	char *log;    /* FILE or "syslog"; NULL: not given */
 	bool foreground, debug, nonempty;
 	bool allow_other;
+	struct store_options store; /* its texts are ours */
 	bool require_pin; /* no vault whose owner key is not pinned here */
 	int verbose;
 	uint64_t cache_size;

@@ -95,7 +95,8 @@ static void choose_keep(const struct args *a, struct catalog_options *o,
 
 static int vaults_open(struct vaults *v, const struct args *a)
 {
-	struct catalog_options o = { .refresh_ms = half_refresh_ms(a) };
+	struct catalog_options o = { .refresh_ms = half_refresh_ms(a),
+				     .store = &a->store };
 	char usual[4096];
 	int r = cache_new(a->cache_size, &v->cache);
 

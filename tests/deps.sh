@@ -23,6 +23,7 @@ declare -A package_of=(
 	[qemu-img]=qemu-utils
 	[cryptsetup]=cryptsetup-bin
 	[xz]=xz-utils
+	[node]=nodejs
 	[mkfs.fat]=dosfstools
 	[qemu-system-x86_64]=qemu-system-x86
 	[busybox]=busybox-static
@@ -54,6 +55,8 @@ declare -A group=(
 	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img dmsetup lvm mke2fs mkfs.xfs blkid fusermount3"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"
+	[azure]="node npm python3"
+	[s3]="python3"
 	[bench]="python3 ?restic ?borg ?casync"
 )
 

@@ -10,6 +10,15 @@ shopt -s inherit_errexit
 
 : "${BUILD:?run it by tests/run, or make check T=name}" "${SRC:?}" "${TMPDIR:?}"
 
+# Where vaults are not directories: a name like "vault" is a folder of this case
+# below that URL, for the programs, by what stands before them in PATH.
+if [[ ${VAULT_URL_BASE-} ]]; then
+	VAULT_CASE=${TMPDIR//[^A-Za-z0-9._-]/-}
+	VAULT_CASE=${VAULT_CASE##*vaultfs-tests.}
+	PATH=$SRC/tests/remote:$PATH
+	export VAULT_CASE
+fi
+
 # --- the end of a case ------------------------------------------------------
 
 _at_exit=()

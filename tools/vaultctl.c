@@ -20,8 +20,10 @@ int main(int argc, char **argv)
 	static const struct program vaultctl = {
 		.name = "vaultctl",
 		.commands = commands,
-		.notes = "A VAULT is a directory: a path, or dir:PATH. A POINT "
-			 "is a time,\nthe beginning of one, or 'latest'.",
+		.notes = "A VAULT is a directory (a path, or dir:PATH), "
+			 "az://ACCOUNT/CONTAINER\nor s3://BUCKET, with "
+			 "/PREFIX if there are several. A POINT is a time,\n"
+			 "the beginning of one, or 'latest'.",
 	};
 
 	return program_main(&vaultctl, argc, argv);

@@ -1,65 +1,78 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "backend/base/base64.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <string.h>
+static int value(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '+' || c == '-')
+		return 62;
+	if (c == '/' || c == '_')
+		return 63;
+	return -1;
+}
 
-#include "backend/base/err.h"
+bool base64_decode(const void *text, size_t n, uint8_t *out, size_t *len)
+{
+	const uint8_t *p = text;
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t m = 0;
 
-static const char letters[] =
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	if (n % 4 == 0 && n && p[n - 1] == '=')
+		n -= p[n - 2] == '=' ? 2 : 1;
+	if (n % 4 == 1)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		int v = value(p[i]);
+
+		if (v < 0)
+			return false;
+		bits = bits << 6 | (uint32_t)v;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			out[m++] = (uint8_t)(bits >> have);
+		}
+	}
+	if (bits & ((1u << have) - 1))
+		return false;
+	*len = m;
+	return true;
+}
 
 void base64_encode(const void *p, size_t n, char *out)
 {
-	const uint8_t *b = p;
+	char *end;
 
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)b[i] << 16;
-
-		if (i + 1 < n)
-			v |= (uint32_t)b[i + 1] << 8;
-		if (i + 2 < n)
-			v |= b[i + 2];
-		*out++ = letters[v >> 18];
-		*out++ = letters[v >> 12 & 63];
-		*out++ = i + 1 < n ? letters[v >> 6 & 63] : '=';
-		*out++ = i + 2 < n ? letters[v & 63] : '=';
-	}
-	*out = '\0';
+	base64url_encode(p, n, out);
+	for (end = out; *end; end++)
+		*end = *end == '-' ? '+' : *end == '_' ? '/' : *end;
+	while ((end - out) % 4)
+		*end++ = '=';
+	*end = '\0';
 }
 
-static int value_of(char c)
+void base64url_encode(const void *p, size_t n, char *out)
 {
-	const char *p = c ? strchr(letters, c) : NULL;
+	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "abcdefghijklmnopqrstuvwxyz0123456789-_";
+	const uint8_t *in = p;
+	uint32_t bits = 0;
+	unsigned have = 0;
 
-	return p ? (int)(p - letters) : -1;
-}
-
-int base64_decode(const char *text, size_t len, uint8_t *out, size_t max)
-{
-	size_t n = 0, pad = 0;
-
-	while (pad < 2 && pad < len && text[len - 1 - pad] == '=')
-		pad++;
-	if (len % 4 || len > INT_MAX || len / 4 * 3 - pad > max)
-		return fail(-EINVAL, "it is no base64 of at most %zu bytes",
-			    max);
-	for (size_t i = 0; i < len; i += 4) {
-		uint32_t v = 0;
-		size_t bytes = i + 4 == len ? 3 - pad : 3;
-
-		for (size_t k = 0; k < 4; k++) {
-			int d = k > bytes ? 0 : value_of(text[i + k]);
-
-			if (d < 0)
-				return fail(-EINVAL, "it is no base64");
-			v = v << 6 | (uint32_t)d;
+	for (size_t i = 0; i < n; i++) {
+		bits = bits << 8 | in[i];
+		for (have += 8; have >= 6;) {
+			have -= 6;
+			*out++ = digit[bits >> have & 63];
 		}
-		if (v & ((1u << 8 * (3 - bytes)) - 1))
-			return fail(-EINVAL, "it is no base64");
-		for (size_t k = 0; k < bytes; k++)
-			out[n++] = (uint8_t)(v >> (16 - 8 * k));
 	}
-	return (int)n;
+	if (have)
+		*out++ = digit[bits << (6 - have) & 63];
+	*out = '\0';
 }

@@ -385,18 +385,18 @@ static int azure_endpoint(struct creds_azure *c, const struct store_options *o,
 static int set_key(struct creds_azure *c, const char *from, struct creds_text t)
 {
 	DROP(secret) struct secret *raw = NULL;
-	int n, r = secret_new(KEY_MAX, &raw);
+	size_t n = 0;
+	int r = secret_new(BASE64_DECODED_MAX(KEY_MAX), &raw);
 
 	if (r < 0)
 		return r;
-	n = base64_decode(t.p, t.len, secret_bytes(raw), KEY_MAX);
-	if (n <= 0)
+	if (t.len > KEY_MAX ||
+	    !base64_decode(t.p, t.len, secret_bytes(raw), &n) || !n)
 		return fail(-EINVAL,
 			    "%s is not the key of an account: those "
 			    "are base64",
 			    from);
-	return dup_secret((struct creds_text){ (char *)secret_bytes(raw),
-					       (size_t)n },
+	return dup_secret((struct creds_text){ (char *)secret_bytes(raw), n },
 			  &c->key);
 }
 

@@ -132,6 +132,8 @@ static int judge_part(struct try *y, uint64_t from)
 
 	/* Azurite, at the very end of an object ("bytes 0--1/0"). */
 	if (length && !strcmp(length, "0")) {
+		if (text && http_parse_range(text, &g))
+			t->a->total = g.total;
 		t->a->status = 416;
 		y->explain = true;
 		return 0;

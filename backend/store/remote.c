@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "backend/base/err.h"
 #include "backend/base/log.h"
@@ -818,7 +819,12 @@ int remote_init(struct remote *r, const struct remote_kind *kind,
 				   .connections = CONNECTIONS,
 				   .budget_ms = o->budget_ms,
 				   .backoff_ms = kind->backoff_ms };
+	static const struct rlimit none = { 0, 0 };
 	int e = store_init(&r->base, &remote_ops, url->shown, true);
+
+	/* libcurl has copies of what lets us in. */
+	if (setrlimit(RLIMIT_CORE, &none))
+		log_debug("setrlimit: %s", strerrordesc_np(errno));
 
 	if (e < 0)
 		return e;

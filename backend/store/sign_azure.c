@@ -168,7 +168,7 @@ int sign_azure(struct http_wire *w, const char *account, struct secret *key)
 {
 	DROP(buf) struct buf text = BUF_INIT(TEXT_MAX);
 	DROP(mem) char *value = NULL;
-	char sig[BASE64_SIZE(DIGEST_SIZE)];
+	char sig[BASE64_ENCODED_SIZE(DIGEST_SIZE)];
 	struct digest d;
 	int r = sign_azure_text(w, account, &text);
 

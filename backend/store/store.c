@@ -106,10 +106,10 @@ static bool is_remote(const char *url)
 	return has_scheme(url, "az") || has_scheme(url, "s3");
 }
 
-/* What may stand behind these may be a secret. */
+/* Where there is one of these, all of it may be a secret. */
 static int shown_len(const char *url)
 {
-	return (int)strcspn(url, "?#@");
+	return (int)(strpbrk(url, "?#@") ? scheme_len(url) : strlen(url));
 }
 
 static int parse_url(const char *url, const char **path)

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 
 #include "backend/base/buf.h"
-#include "crypt/base64.h"
+#include "backend/base/base64.h"
 #include "crypt/escrow.h"
 #include "tests/unit/check.h"
 

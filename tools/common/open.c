@@ -41,9 +41,11 @@ static void tell_trust(const struct opened *o)
 			 o->name);
 }
 
-int open_quietly(const char *url, struct opened *o)
+int open_quietly(const struct command *c, struct opened *o)
 {
-	struct catalog_options options = { .refresh_ms = REFRESH_MS };
+	struct catalog_options options = { .refresh_ms = REFRESH_MS,
+					   .store = &c->store };
+	const char *url = c->args.v[0];
 	int r = cache_new(CACHE_BYTES, &o->cache);
 
 	if (r < 0)
@@ -58,19 +60,20 @@ int open_quietly(const char *url, struct opened *o)
 	return 0;
 }
 
-int open_reading(const char *url, struct opened *o)
+int open_reading(const struct command *c, struct opened *o)
 {
-	int r = open_quietly(url, o);
+	int r = open_quietly(c, o);
 
 	if (r == 0)
 		tell_trust(o);
 	return r;
 }
 
-int open_writing(const char *url, struct opened *o)
+int open_writing(const struct command *c, struct opened *o)
 {
 	struct catalog_options options = { 0 };
 	struct store *store = NULL;
+	const char *url = c->args.v[0];
 	int r = secret_setup();
 
 	if (r < 0)
@@ -78,7 +81,7 @@ int open_writing(const char *url, struct opened *o)
 	r = cache_new(CACHE_BYTES, &o->cache);
 	if (r < 0)
 		return r;
-	r = store_open(url, true, &store);
+	r = store_open_with(url, &c->store, true, &store);
 	if (r < 0)
 		return r;
 	options.cache = o->cache;

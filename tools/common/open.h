@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* A VAULT argument, opened for reading or writing, with the cache it needs. */
+/* The VAULT of a command, its first operand, opened for reading or writing, with
+ * the cache it needs. */
 #pragma once
 #include "backend/base/parse.h"
 #include "backend/catalog.h"
 #include "backend/vault/vault.h"
+#include "tools/common/options.h"
 
 struct opened {
 	struct cache *cache;
@@ -12,11 +14,11 @@ struct opened {
 };
 
 /* Whatever VAULT may be. Says so on stderr when no owner key is pinned here. */
-int open_reading(const char *url, struct opened *o) MUST_USE;
+int open_reading(const struct command *c, struct opened *o) MUST_USE;
 /* The same, but says nothing. */
-int open_quietly(const char *url, struct opened *o) MUST_USE;
+int open_quietly(const struct command *c, struct opened *o) MUST_USE;
 /* A native vault, whose keys will be needed: also sets up locked memory. */
-int open_writing(const char *url, struct opened *o) MUST_USE;
+int open_writing(const struct command *c, struct opened *o) MUST_USE;
 /* The native vault of one that is open; fails for another kind. */
 int opened_native(struct opened *o, struct vault **ret) MUST_USE;
 void opened_close(struct opened *o);

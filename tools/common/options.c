@@ -50,6 +50,7 @@ const char *command_arg(const struct command *c, size_t i)
 /* --- the table, with what every command takes at its end --- */
 
 #define NSHARED 4
+#define NREACH 4
 
 struct option_table {
 	struct option_def *defs;
@@ -64,6 +65,18 @@ static void drop_option_table(struct option_table *t)
 
 static int table_make(struct command *c, struct option_table *t)
 {
+	/* Of those that name a vault. */
+	const struct option_def reach[NREACH] = {
+		{ 0, "endpoint", OPTION_VALUE, &c->store.endpoint, "URL",
+		  "where an az: or s3: vault is served, if not by the vendor" },
+		{ 0, "cacert", OPTION_VALUE, &c->store.ca_file, "FILE",
+		  "trust the authorities in this PEM file instead of the "
+		  "system's" },
+		{ 0, "sas-file", OPTION_VALUE, &c->store.sas_file, "FILE",
+		  "az: the shared access signature (SAS) that lets us in" },
+		{ 0, "secondary", OPTION_FLAG, &c->store.secondary, NULL,
+		  "az: read the secondary copy where the first fails" },
+	};
 	const struct option_def shared[NSHARED] = {
 		{ 'J', "json", OPTION_FLAG, &c->json, NULL,
 		  "print the result as JSON" },
@@ -75,13 +88,20 @@ static int table_make(struct command *c, struct option_table *t)
 		  "show this help and exit" },
 	};
 
-	t->n = c->noptions + NSHARED;
+	bool reaches = !strncmp(c->operands, "VAULT", 5);
+	size_t at = c->noptions;
+
+	t->n = c->noptions + (reaches ? NREACH : 0) + NSHARED;
 	t->defs = calloc(t->n, sizeof(*t->defs));
 	if (!t->defs)
 		return fail(-ENOMEM, "out of memory");
 	if (c->noptions)
 		memcpy(t->defs, c->options, c->noptions * sizeof(*t->defs));
-	memcpy(t->defs + c->noptions, shared, sizeof(shared));
+	if (reaches) {
+		memcpy(t->defs + at, reach, sizeof(reach));
+		at += NREACH;
+	}
+	memcpy(t->defs + at, shared, sizeof(shared));
 	return 0;
 }
 

@@ -13,14 +13,16 @@
  *	if (r)
  *		return r;
  *
- * Every command also takes --json, --quiet, --verbose and --help. Options and
- * operands may be mixed; "--" ends the options. One call in a process.
+ * Every command also takes --json, --quiet, --verbose and --help, and the
+ * options of how a VAULT is reached over a network. Options and operands may be
+ * mixed; "--" ends the options. One call in a process.
  */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "backend/base/err.h"
+#include "backend/store/store.h"
 
 /*
  * How a command was called is wrong: exit code 2, and a hint at the help. No
@@ -72,7 +74,8 @@ struct command {
 	/* Set by command_parse(): */
 	bool json, quiet;
 	int verbose;
-	struct string_list args; /* the operands that were given */
+	struct store_options store; /* how VAULT is reached */
+	struct string_list args;    /* the operands that were given */
 };
 
 #define COMMAND(the_name, the_operands, the_options, the_about)                \

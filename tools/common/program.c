@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/cancel.h"
 #include "backend/base/log.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/output.h"
@@ -79,6 +80,7 @@ int program_main(const struct program *p, int argc, char **argv)
 	log_init(p->name, LOG_LEVEL_WARN);
 	options_program(p->name);
 	interrupt_setup();
+	cancel_set_all(interrupted);
 	r = run(p, argc, argv, &which);
 	if (r == -EUSAGE)
 		log_error("%s (try '%s help%s%s')", err_text(r), p->name,

@@ -478,7 +478,7 @@ static int prepare(struct job *j, struct opened *o, const struct command *c,
 	for (size_t i = 0; i < a->changed.n && r == 0; i++)
 		r = add_changed(j, a->changed.v[i], &standard);
 	if (r == 0)
-		r = open_writing(url, o);
+		r = open_writing(c, o);
 	if (r == 0)
 		r = refuse_new_vm(o, j->rq.vm);
 	if (r == 0 && a->base)

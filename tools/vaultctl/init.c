@@ -14,16 +14,11 @@
 /* The vault's name when none is given: the last component of its place. */
 static int default_name(const char *url, char out[static CATALOG_NAME_MAX + 1])
 {
-	DROP(mem) char *real = NULL;
-	const char *path = url;
-	const char *base;
+	DROP(mem) char *base = NULL;
+	int r = store_url_name(url, &base);
 
-	if (!strncmp(path, "dir:", 4))
-		path += 4;
-	real = realpath(path, NULL);
-	if (!real)
-		return fail_errno(errno, "%s", url);
-	base = strrchr(real, '/') + 1;
+	if (r < 0)
+		return r;
 	if (check_name_arg("vault name", base) < 0)
 		return fail(-EINVAL,
 			    "%s: the last part of it cannot name the vault: "
@@ -71,8 +66,8 @@ int cmd_init(int argc, char **argv)
 	DROP(command)
 	struct command c = COMMAND(
 		"init", "VAULT", options,
-		"Makes a new, empty vault, and the directory for it if it is "
-		"not there. The owner key, the first writer key and the pin "
+		"Makes a new, empty vault, and the directory, container or "
+		"bucket for it if it is not there. The owner key, the first writer key and the pin "
 		"of the owner key are kept in your configuration directory: "
 		"keep a copy of owner.key in a safe place.");
 	DROP(store) struct store *store = NULL;
@@ -90,7 +85,7 @@ int cmd_init(int argc, char **argv)
 	}
 	r = secret_setup();
 	if (r == 0)
-		r = store_create(c.args.v[0], &store);
+		r = store_create_with(c.args.v[0], &c.store, &store);
 	if (r == 0 && !given)
 		r = default_name(c.args.v[0], name);
 	if (r == 0)

@@ -103,7 +103,7 @@ static int key_list(int argc, char **argv)
 
 	if (r)
 		return r;
-	r = open_reading(c.args.v[0], &o);
+	r = open_reading(&c, &o);
 	if (r == 0)
 		r = opened_native(&o, &v);
 	if (r < 0)
@@ -137,7 +137,7 @@ static int report_key(const struct command *c, const struct sign_public *key,
 static int open_for_keys(const struct command *c, struct opened *o,
 			 struct vault **v)
 {
-	int r = open_writing(c->args.v[0], o);
+	int r = open_writing(c, o);
 
 	return r < 0 ? r : opened_native(o, v);
 }
@@ -292,7 +292,7 @@ static int key_pin(int argc, char **argv)
 	if (r < 0)
 		return r;
 	/* What it is about to do away with needs no warning. */
-	r = open_quietly(c.args.v[0], &o);
+	r = open_quietly(&c, &o);
 	if (r == 0)
 		r = opened_native(&o, &v);
 	return r < 0 ? r : pin(&c, v, text ? &wanted : NULL);

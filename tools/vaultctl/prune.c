@@ -113,8 +113,7 @@ int cmd_prune(int argc, char **argv)
 	vm = c.args.v[1];
 	r = check_name_arg("VM name", vm);
 	if (r == 0)
-		r = dry ? open_reading(c.args.v[0], &o)
-			: open_writing(c.args.v[0], &o);
+		r = dry ? open_reading(&c, &o) : open_writing(&c, &o);
 	if (r == 0)
 		r = find_victims(&c, &o, vm, &v);
 	if (r == 0 && !dry)

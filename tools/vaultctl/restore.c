@@ -300,7 +300,7 @@ static int prepare(struct restore *r, const struct command *c,
 	if (c->json && r->target == TARGET_STREAM)
 		return bad_usage("--json and --to - both write to standard "
 				 "output");
-	e = open_reading(c->args.v[0], &r->o);
+	e = open_reading(c, &r->o);
 	if (e == 0)
 		e = catalog_find_point(r->o.catalog, r->o.name, r->vm, point,
 				       &row);

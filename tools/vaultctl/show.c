@@ -220,7 +220,7 @@ int cmd_show(int argc, char **argv)
 		if (r < 0)
 			return r;
 	}
-	r = open_reading(c.args.v[0], &o);
+	r = open_reading(&c, &o);
 	if (r < 0)
 		return r;
 	if (!vm)

@@ -190,7 +190,7 @@ int cmd_verify(int argc, char **argv)
 	rq.vm = command_arg(&c, 1);
 	r = rq.vm ? check_name_arg("VM name", rq.vm) : 0;
 	if (r == 0)
-		r = open_reading(c.args.v[0], &o);
+		r = open_reading(&c, &o);
 	if (r == 0 && command_arg(&c, 2)) {
 		r = catalog_find_point(o.catalog, o.name, rq.vm, c.args.v[2],
 				       &row);

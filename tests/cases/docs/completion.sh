@@ -35,7 +35,7 @@ offers "" vaultctl show vault web-01 latest ''
 offers "objects" vaultctl verify --level o
 offers "application" vaultctl backup --consistency a
 offers "vhd" vaultctl restore -f v
-offers "--consistency --changed --check" vaultctl backup --c
+offers "--consistency --changed --check --cacert" vaultctl backup --c
 offers "--dry-run" vaultctl prune --d
 # shellcheck disable=SC2016
 offers "" vaultctl list '$(touch oops)' ''

@@ -1,0 +1,1 @@
+sv=1&sig=file
