@@ -15,7 +15,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
-#include "crypt/base64.h"
+#include "backend/base/base64.h"
 
 #define BODY_MAX (1u << 20)
 #define HOSTS_MAX 32

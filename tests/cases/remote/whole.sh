@@ -11,7 +11,7 @@ run_ok vaultctl init "$url"
 assert_contains "$OUT" "vault 'vault'"
 run_fails 1 vaultctl init "$url"
 run_fails 1 vaultctl list "$url-not"
-assert_contains "$ERR" "is not a vault"
+assert_contains "$ERR" "not a vault"
 
 make_image --holes a.img 9M 1
 cp a.img b.img
