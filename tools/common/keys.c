@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tools/common/keys.h"
 
+#include "crypt/keyvault.h"
+
+static int for_all(const struct string_list *l, int (*set)(const char *text))
+{
+	for (size_t i = 0; i < l->n; i++) {
+		int r = set(l->v[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int add_all(struct keyring *k, const struct string_list *l,
 		   const char *option,
 		   int (*add)(struct keyring *k, const char *text))
@@ -19,6 +32,10 @@ int keys_open(const struct keys_options *o, struct keyring **ret)
 	DROP(keyring) struct keyring *k = NULL;
 	int r = secret_setup();
 
+	if (r == 0)
+		r = for_all(&o->kek_hosts, keyvault_map_host);
+	if (r == 0)
+		r = for_all(&o->kv_resources, keyvault_trust_resource);
 	if (r == 0)
 		r = keyring_new(&k);
 	if (r == 0)

@@ -17,6 +17,7 @@
 
 struct keys_options {
 	struct string_list keks, files, beks, passwords;
+	struct string_list kek_hosts, kv_resources;
 };
 static inline void drop_keys_options(struct keys_options *k)
 {
@@ -24,6 +25,8 @@ static inline void drop_keys_options(struct keys_options *k)
 	string_list_release(&k->files);
 	string_list_release(&k->beks);
 	string_list_release(&k->passwords);
+	string_list_release(&k->kek_hosts);
+	string_list_release(&k->kv_resources);
 }
 
 #define KEYS_KEKS_OPTIONS(k)                                                   \
@@ -35,9 +38,23 @@ static inline void drop_keys_options(struct keys_options *k)
 	  "a KEK: a private key file, a pkcs11: URI or an https: URL of Key "  \
 	  "Vault, with ,pass-file=FILE or ,pass-fd=N for its passphrase or "   \
 	  "PIN; may be repeated, and is tried in this order" },                \
+		{ 'K',                                                         \
+		  "keys",                                                      \
+		  OPTION_LIST,                                                 \
+		  &(k).files,                                                  \
+		  "FILE",                                                      \
+		  "a file (mode 0600) whose lines are what --kek takes" },     \
+		{ 0,                                                           \
+		  "kek-host",                                                  \
+		  OPTION_LIST,                                                 \
+		  &(k).kek_hosts,                                              \
+		  "OLD=NEW",                                                   \
+		  "what a record says is in the key vault OLD is in NEW; may " \
+		  "be repeated" },                                             \
 	{                                                                      \
-		'K', "keys", OPTION_LIST, &(k).files, "FILE",                  \
-			"a file (mode 0600) whose lines are what --kek takes"  \
+		0, "kv-resource", OPTION_LIST, &(k).kv_resources, "HOST",      \
+			"this key vault gets a token for whatever it names; "  \
+			"may be repeated"                                      \
 	}
 #define KEYS_OPTIONS(k)                                                        \
 	KEYS_KEKS_OPTIONS(k),                                                  \
