@@ -862,7 +862,7 @@ class Services:
         w = self.w
         if not rest:
             return Answer(200, w.item_json(v, item))
-        m = re.match(r"/operations(Status|Results)/([^/]+)$", rest, re.I)
+        m = re.match(r"/operation(sStatus|Results)/([^/]+)$", rest, re.I)
         if m:
             return self.operation(req, m.group(2), m.group(1).lower() == "results")
         points = sorted(item.get("points", []), key=lambda p: p["time"], reverse=True)
