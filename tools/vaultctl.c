@@ -9,6 +9,8 @@ static const struct subcommand commands[] = {
 	{ "show", cmd_show, "show a vault, a VM or a point in detail" },
 	{ "restore", cmd_restore,
 	  "restore disks of a point to files or devices" },
+	{ "restore-disks", cmd_restore_disks,
+	  "ask Azure to restore the disks of a point of its vault" },
 	{ "verify", cmd_verify, "check that what is in a vault is whole" },
 	{ "prune", cmd_prune, "drop points of a VM" },
 	{ "key", cmd_key, "show, add, retire and pin the keys of a vault" },

@@ -40,6 +40,9 @@ struct azure_cloud {
 /* The process's one, made by the first call; while a fork() is to come, nobody
  * may ask. -EINVAL where the environment says what cannot be. */
 int azure_ref(struct azure **ret) MUST_USE;
+/* Before that, --cacert: the authorities to trust, else VAULTFS_CACERT, else the
+ * system's. NULL is ignored; the file's name is copied. */
+int azure_use_ca(const char *file) MUST_USE;
 void azure_unref(struct azure *az);
 DROP_DEFINE(azure, struct azure *, azure_unref)
 

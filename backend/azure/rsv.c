@@ -452,6 +452,8 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 			      : 0;
 	e = rsv_address_parse(url, &r->at);
 	if (!e)
+		e = azure_use_ca(o->store ? o->store->ca_file : NULL);
+	if (!e)
 		e = azure_ref(&r->az);
 	if (!e)
 		e = cache_new(META_BYTES, &r->meta);

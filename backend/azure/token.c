@@ -47,6 +47,7 @@ struct azure {
 /* One environment, one identity: every vault and every KEK uses it. */
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct azure *shared;
+static char *ca_file;
 
 static const struct azure_cloud clouds[] = {
 	{
@@ -207,9 +208,22 @@ static int azure_new(struct azure **ret)
 	return 0;
 }
 
+int azure_use_ca(const char *file)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&shared_lock);
+
+	if (!file)
+		return 0;
+	free(ca_file);
+	ca_file = strdup(file);
+	return ca_file ? 0 : fail(-ENOMEM, "out of memory");
+}
+
 static int connect_all(struct azure *az)
 {
-	struct http_options o = { .ca_file = set_variable("VAULTFS_CACERT") };
+	struct http_options o = {
+		.ca_file = ca_file ? ca_file : set_variable("VAULTFS_CACERT"),
+	};
 	int r = http_new(&o, &az->http);
 
 	return r ? r : credentials_connect(az->credentials, az->http);

@@ -15,5 +15,6 @@ int cmd_key(int argc, char **argv) MUST_USE;
 int cmd_list(int argc, char **argv) MUST_USE;
 int cmd_prune(int argc, char **argv) MUST_USE;
 int cmd_restore(int argc, char **argv) MUST_USE;
+int cmd_restore_disks(int argc, char **argv) MUST_USE;
 int cmd_show(int argc, char **argv) MUST_USE;
 int cmd_verify(int argc, char **argv) MUST_USE;
