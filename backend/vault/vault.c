@@ -15,10 +15,13 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/base/pool.h"
+#include "backend/vault/beside.h"
 #include "backend/vault/fetch.h"
 #include "backend/vault/keys.h"
 
 #define SLOTS_MAX 1024
+#define EXISTS_AT_ONCE 16
 #define SLOTS_BYTES (64u << 20)
 #define CONFIG_AGE_NS (10 * UINT64_C(1000000000))
 
@@ -27,6 +30,7 @@ struct slot {
 	char vm[CATALOG_NAME_MAX + 1];
 	struct vm_head *head; /* NULL: not loaded yet */
 	uint64_t checked_ns;  /* monotonic, when it was the head for certain */
+	uint64_t listed;      /* a commit that was listed; 0: none */
 	bool busy;
 	unsigned users; /* threads that hold the slot: not to be freed */
 };
@@ -211,11 +215,22 @@ static int newest_number(struct store *s, const char *prefix, uint64_t *n)
 	return fail(-ENOMEM, "no memory for a listing");
 }
 
-static int newest_config(struct vault *v, struct vault_config **ret)
-{
+struct newest {
+	struct store *store;
 	uint64_t n;
-	int r = newest_number(v->store, "h/", &n);
+};
 
+static int ask_newest(void *ctx)
+{
+	struct newest *x = ctx;
+
+	return newest_number(x->store, "h/", &x->n);
+}
+
+/* r: how the question for the newest number n ended. */
+static int newest_config(struct vault *v, int r, uint64_t n,
+			 struct vault_config **ret)
+{
 	if (r == -ENOENT)
 		return fail(
 			-EPROTO,
@@ -223,13 +238,13 @@ static int newest_config(struct vault *v, struct vault_config **ret)
 	return r ? r : load_config(v, n, ret);
 }
 
-int vault_reload_config(struct vault *v)
+/* What began at that time has asked for the newest. */
+static int take_config(struct vault *v, int r, uint64_t n, uint64_t began)
 {
 	DROP(vault_config) struct vault_config *c = NULL;
 	struct vault_config *old;
-	uint64_t began = monotonic_ns();
-	int r = newest_config(v, &c);
 
+	r = newest_config(v, r, n, &c);
 	if (!r)
 		r = check_config_seen(v, &c->c);
 	if (r)
@@ -244,6 +259,15 @@ int vault_reload_config(struct vault *v)
 	pthread_mutex_unlock(&v->lock);
 	vault_config_unref(old);
 	return 0;
+}
+
+int vault_reload_config(struct vault *v)
+{
+	struct newest x = { .store = v->store };
+	uint64_t began = monotonic_ns();
+	int r = ask_newest(&x);
+
+	return take_config(v, r, x.n, began);
 }
 
 int vault_put_config(struct vault *v, struct vf_config *c)
@@ -337,6 +361,9 @@ int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
 	       struct vault **ret)
 {
 	DROP(vault) struct vault *v = calloc(1, sizeof(*v));
+	DROP(beside) struct beside numbers = { 0 };
+	struct newest x = { .store = store };
+	uint64_t began = monotonic_ns();
 	int r;
 
 	if (!v) {
@@ -348,12 +375,14 @@ int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
 	v->store = store;
 	v->cache = cache;
 	v->refresh_ms = refresh_ms;
+	beside_begin(&numbers, store->remote, ask_newest, &x);
 	r = read_header(v);
 	if (!r)
 		r = check_pin(v);
 	if (r)
 		return blame(r, "%s", store_url(store));
-	r = vault_reload_config(v);
+	r = beside_end(&numbers);
+	r = take_config(v, r, x.n, began);
 	if (r)
 		return r;
 	snprintf(v->name, sizeof(v->name), "%s", v->config->c.name);
@@ -606,14 +635,31 @@ static int check_retired(struct vault *v, const struct vf_commit *c)
 	return r ? r : check_seal(v, c);
 }
 
+struct next_commit {
+	struct store *store;
+	char key[VF_KEY_SIZE];
+};
+
+/* 1: it is there. */
+static int ask_next(void *ctx)
+{
+	struct next_commit *n = ctx;
+	uint64_t size;
+	int r = store_stat(n->store, n->key, &size);
+
+	return r ? r : 1;
+}
+
 /*
  * From a head that was one (or none) to the one that is: seq+1 is asked for
  * until it is not there. Each step is held together by the hash chain.
  */
 static int find_head(struct vault *v, const char *vm, struct vm_head *from,
-		     struct vm_head **ret)
+		     uint64_t listed, struct vm_head **ret)
 {
 	DROP(vm_head) struct vm_head *h = from ? head_ref(from) : NULL;
+	struct next_commit after = { .store = v->store };
+	DROP(beside) struct beside proof = { 0 };
 	char vm_key[CATALOG_NAME_MAX + 1];
 	uint64_t next;
 	int r = vf_name_encode(vm, vm_key);
@@ -622,8 +668,15 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 		return r;
 	if (h)
 		next = h->c.seq + 1;
+	else if (listed)
+		next = listed;
 	else
 		r = listed_head(v, vm, vm_key, &next);
+	/* Over latency, that it is the head is asked while it is read. */
+	if (!r && !h && v->store->remote) {
+		vf_key_commit(after.key, vm_key, next + 1);
+		beside_begin(&proof, true, ask_next, &after);
+	}
 	while (!r) {
 		DROP(vm_head) struct vm_head *n = calloc(1, sizeof(*n));
 
@@ -648,6 +701,8 @@ static int find_head(struct vault *v, const char *vm, struct vm_head *from,
 		vm_head_unref(h);
 		h = take(n);
 		next++;
+		if (proof.running && beside_end(&proof) == -ENOENT)
+			r = -ENOENT;
 	}
 	if (r != -ENOENT || !h)
 		return r;
@@ -716,7 +771,7 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 {
 	DROP(vm_head) struct vm_head *from = NULL;
 	DROP(vm_head) struct vm_head *h = NULL;
-	uint64_t asked = monotonic_ns();
+	uint64_t asked = monotonic_ns(), listed;
 	struct slot *s;
 	int r;
 
@@ -743,10 +798,14 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 	}
 	s->busy = true;
 	from = s->head ? head_ref(s->head) : NULL;
+	listed = s->listed;
 	pthread_mutex_unlock(&v->lock);
 
 	asked = monotonic_ns();
-	r = find_head(v, vm, from, &h);
+	r = find_head(v, vm, from, listed, &h);
+	/* Then it is not as it was listed, and that is told from a listing. */
+	if (r == -ENOENT && !from && listed)
+		r = find_head(v, vm, from, 0, &h);
 
 	pthread_mutex_lock(&v->lock);
 	s->busy = false;
@@ -768,6 +827,19 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 
 /* --- VMs --- */
 
+/* Who looks at the VM next need not list it again: commits are never deleted, and from
+ * one that was there the head is found by asking on. */
+static void remember_listed(struct vault *v, const char *vm, uint64_t seq)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&v->lock);
+	struct slot *s = slot_of(v, vm);
+
+	(void)held;
+	if (s)
+		s->listed = max_u64(s->listed, seq);
+	trim_slots(v);
+}
+
 /* A VM exists when it has a commit: a first backup at work has none yet. */
 static int vm_exists(struct vault *v, const char *vm, const char *vm_key,
 		     bool *yes)
@@ -783,6 +855,8 @@ static int vm_exists(struct vault *v, const char *vm, const char *vm_key,
 	if (*yes)
 		return 0;
 	r = listed_head(v, vm, vm_key, &seq);
+	if (!r && v->store->remote)
+		remember_listed(v, vm, seq);
 	/* One that was tampered with is there, and says so when it is looked
 	 * at. */
 	*yes = r == 0 || r == -EKEYREJECTED;
@@ -863,6 +937,89 @@ static int seen_vm(void *ctx, const char *vm_key)
 	return add_name(ctx, name);
 }
 
+/* Whether one of the listed VMs exists: an item of the pipeline. */
+struct exists {
+	const char *vm;
+	bool yes;
+};
+
+static int ask_exists(void *ctx, void *item)
+{
+	struct vault *v = ctx;
+	struct exists *x = item;
+	char key[CATALOG_NAME_MAX + 1];
+	int r = vf_name_encode(x->vm, key);
+
+	return r ? r : vm_exists(v, x->vm, key, &x->yes);
+}
+
+static int add_existing_near(struct vault *v, const struct name_page *all,
+			     size_t max, struct name_page *out)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		struct exists x = { .vm = all->names[i] };
+		int r;
+
+		if (out->count == max) {
+			out->more = true;
+			break;
+		}
+		r = ask_exists(v, &x);
+		if (!r && x.yes)
+			r = name_page_add(out, x.vm);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* A round trip each, so many at once. */
+static int add_existing_far(struct vault *v, const struct name_page *all,
+			    size_t max, struct name_page *out)
+{
+	struct exists x[EXISTS_AT_ONCE];
+	DROP(pool) struct pool *pool = NULL;
+	DROP(ordered) struct ordered *q = NULL;
+	size_t next = 0;
+	int r = pool_new(EXISTS_AT_ONCE, &pool);
+
+	if (!r)
+		r = ordered_new(pool, EXISTS_AT_ONCE, ask_exists, v, &q);
+	while (!r) {
+		struct exists *done;
+		void *item;
+
+		for (; next < all->count && ordered_room(q); next++) {
+			x[next % EXISTS_AT_ONCE] =
+				(struct exists){ .vm = all->names[next] };
+			ordered_push(q, &x[next % EXISTS_AT_ONCE]);
+		}
+		r = ordered_pop(q, &item);
+		done = item;
+		if (!done)
+			break;
+		if (!r && out->count == max) {
+			out->more = true;
+			break;
+		}
+		if (!r && done->yes)
+			r = name_page_add(out, done->vm);
+	}
+	return r;
+}
+
+static void drop_twins(struct name_page *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->count; i++)
+		if (n && !strcmp(p->names[n - 1], p->names[i]))
+			free(p->names[i]);
+		else
+			p->names[n++] = p->names[i];
+	p->count = n;
+}
+
 /*
  * Encoded names do not sort as the names do ('%' is small), so all are looked
  * at and those after `after` kept: a vault has hundreds of VMs, not millions.
@@ -882,25 +1039,12 @@ int vault_vms(struct vault *v, const char *after, size_t max,
 		return r;
 	if (all.count)
 		qsort(all.names, all.count, sizeof(*all.names), by_name);
-	for (size_t i = 0; i < all.count; i++) {
-		char key[CATALOG_NAME_MAX + 1];
-		bool yes;
-
-		if (i && !strcmp(all.names[i], all.names[i - 1]))
-			continue;
-		if (out->count == max) {
-			out->more = true;
-			break;
-		}
-		r = vf_name_encode(all.names[i], key);
-		if (!r)
-			r = vm_exists(v, all.names[i], key, &yes);
-		if (!r && yes)
-			r = name_page_add(out, all.names[i]);
-		if (r) {
-			name_page_release(out);
-			return r;
-		}
-	}
-	return 0;
+	drop_twins(&all);
+	if (v->store->remote && all.count > 1)
+		r = add_existing_far(v, &all, max, out);
+	else
+		r = add_existing_near(v, &all, max, out);
+	if (r)
+		name_page_release(out);
+	return r;
 }

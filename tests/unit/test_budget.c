@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -176,6 +177,13 @@ static void read_4k(const struct store_synth *o, struct source *src,
 	CHECK_MEM(got, want, sizeof(got));
 }
 
+static int count_one(void *ctx, const char *name, const struct entry_attr *attr,
+		     uint64_t cookie)
+{
+	++*(uint64_t *)ctx;
+	return 0;
+}
+
 /* --- tests --- */
 
 /* From nothing to an open disk, then its first bytes. which is -1 for "latest". */
@@ -270,11 +278,88 @@ static void test_view(void)
 	view_one(VF_INDEX_ROWS, 0);
 }
 
-static int count_one(void *ctx, const char *name, const struct entry_attr *attr,
-		     uint64_t cookie)
+/* Two requests that go out together: each waits for the other to have begun, so who sends
+ * one after the other's answer never gets on. */
+struct pair {
+	enum store_call call[2];
+	const char *key[2];
+	bool begun[2];
+};
+
+static struct {
+	pthread_mutex_t lock; /* protects pairs */
+	pthread_cond_t changed;
+	struct pair pairs[2];
+} together = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.changed = PTHREAD_COND_INITIALIZER,
+	.pairs = { { { STORE_GET, STORE_LIST }, { "vault.hdr", "h/" }, { 0 } },
+		   { { STORE_GET, STORE_STAT }, { "/c/", "/c/" }, { 0 } } },
+};
+
+static void note_far(void *ctx, enum store_call call, const char *key)
 {
-	++*(uint64_t *)ctx;
-	return 0;
+	DROP(lock) pthread_mutex_t *held = lock(&together.lock);
+
+	note(ctx, call, key);
+	for (size_t i = 0; i < ARRAY_SIZE(together.pairs); i++) {
+		struct pair *p = &together.pairs[i];
+
+		for (size_t k = 0; k < 2; k++) {
+			if (p->call[k] != call || !strstr(key, p->key[k]))
+				continue;
+			p->begun[k] = true;
+			pthread_cond_broadcast(&together.changed);
+			while (!p->begun[!k])
+				pthread_cond_wait(&together.changed, held);
+		}
+	}
+}
+
+#define ROUND_TRIPS 10
+
+/* A vault far away: mounted, its VMs and points listed, a disk of 32 TiB opened and read. */
+static void test_round_trips(void)
+{
+	struct view_options vo = { .fresh_ms = 5000 };
+	struct catalog_options co = { .refresh_ms = 3600 * 1000 };
+	struct opened v = { 0 };
+	struct folder *root, *vault, *vm, *point, *disks;
+	struct entry_attr attr;
+	struct source *src;
+	struct store *s;
+	uint64_t n = 0;
+	char name[TIME_TEXT_SIZE];
+
+	v.trace.fault.before = note_far;
+	v.trace.fault.ctx = &v.trace;
+	v.trace.fault.remote = true;
+	CHECK_OK(store_open_synth(&large, &v.inner));
+	CHECK_OK(store_open_fault(v.inner, &v.trace.fault, &s));
+	CHECK_OK(cache_new(CACHE_SIZE, &v.cache));
+	co.cache = v.cache;
+	CHECK_OK(catalog_open_vault(s, &co, &v.catalog));
+	CHECK_OK(view_open(&v.catalog, 1, &vo, &root));
+	CHECK_OK(folder_open_dir(root, SYNTH_VAULT, &vault));
+	CHECK_OK(folder_list(vault, 0, count_one, &n));
+	CHECK_OK(folder_open_dir(vault, "vm-00000", &vm));
+	time_name(large.first_ns + (large.points - 1) * large.step_ns, name);
+	CHECK_OK(folder_lookup(vm, name, &attr));
+	CHECK_OK(folder_open_dir(vm, name, &point));
+	CHECK_OK(folder_open_dir(point, "disks", &disks));
+	CHECK_OK(folder_lookup(disks, SYNTH_DISK ".img", &attr));
+	CHECK_OK(folder_open(disks, SYNTH_DISK ".img", &src));
+	read_4k(&large, src, 7 * TIB);
+	/* The first of each pair goes with the second. */
+	within(&v.trace, "mount, list, open, read 4 KiB from afar",
+	       ROUND_TRIPS + ARRAY_SIZE(together.pairs), 384 * KIB);
+	source_close(src);
+	folder_close(disks);
+	folder_close(point);
+	folder_close(vm);
+	folder_close(vault);
+	folder_close(root);
+	close_vault(&v);
 }
 
 /* The same numbers on every machine. */
@@ -430,6 +515,7 @@ static void test_many(void)
 	struct store_synth o = large;
 	struct opened v;
 	DROP(name_page) struct name_page vms = { 0 };
+	DROP(name_page) struct name_page far = { 0 };
 
 	o.vms = 500;
 	o.points = 200;
@@ -439,6 +525,15 @@ static void test_many(void)
 	CHECK_OK(catalog_vms(v.catalog, SYNTH_VAULT, "", 1000, &vms));
 	CHECK_U64(vms.count, o.vms);
 	within(&v.trace, "list 500 VMs", o.vms + 1, 0);
+	close_vault(&v);
+
+	/* From afar, many at once and in the same order. */
+	open_vault(&o, &v);
+	vault_store(catalog_vault(v.catalog))->remote = true;
+	CHECK_OK(catalog_vms(v.catalog, SYNTH_VAULT, "", 300, &far));
+	CHECK(far.count == 300 && far.more);
+	for (size_t i = 0; i < far.count; i++)
+		CHECK_STR(far.names[i], vms.names[i]);
 	close_vault(&v);
 }
 
@@ -455,6 +550,7 @@ int main(void)
 	test_random();
 	test_open();
 	test_view();
+	test_round_trips();
 	test_sequential();
 	test_list();
 	test_many();
