@@ -134,7 +134,7 @@ ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 
 # --- building ---------------------------------------------------------------
 
-.PHONY: all tests deps check check-vm check-azure check-s3 demo bench format lint fuzz fuzz-short install \
+.PHONY: all tests deps check check-vm check-azure check-s3 demo bench bench-remote format lint fuzz fuzz-short install \
 	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(ALL_OBJS)
@@ -231,6 +231,12 @@ bench:
 	+@$(MAKE) $(JOBS) all $(call exe,$(BENCHES) tests/unit/test_budget.c)
 	@$(TEST_ENV) tests/bench/bench.py $(BENCH_ARGS)
 
+# Over radosgw on loopback, behind a proxy of ours.
+bench-remote:
+	@tests/deps.sh build check bench bench-remote $(PKGS)
+	+@$(MAKE) $(JOBS) all $(call exe,$(BENCHES) tests/unit/test_browse.c)
+	@$(TEST_ENV) tests/bench/remote.py $(BENCH_ARGS)
+
 lint:
 	@tests/deps.sh build lint $(PKGS)
 	+@$(MAKE) lint-run
@@ -301,6 +307,7 @@ help:
 	@echo 'make demo            install what is missing, then a vault made, mounted and read'
 	@echo 'make deps            install what is missing (apt), or say what to install'
 	@echo 'make bench           the performance table; BENCH_ARGS="--quick --json FILE WORD..."'
+	@echo 'make bench-remote    the same for vaults on a server, 20 ms a request'
 	@echo 'make lint            style and static checks; T="words" selects'
 	@echo 'make format          clang-format over the tree'
 	@echo 'make fuzz            each fuzz target for FUZZ_SECONDS=60; fuzz-short: 5'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # deps.sh NAME...: makes sure that what is named is there. A NAME is a group
-# (build, check, vm, lint, fuzz, bench) or a pkg-config module. On Debian and
+# (build, check, vm, lint, fuzz, bench, bench-remote) or a pkg-config module. On Debian and
 # Ubuntu the missing packages are installed by apt; elsewhere they are listed.
 # Quiet, and quick, when nothing is missing.
 set -euo pipefail
@@ -58,6 +58,7 @@ declare -A group=(
 	[azure]="node npm python3"
 	[s3]="python3"
 	[bench]="python3 ?restic ?borg ?casync"
+	[bench-remote]="python3 ?rclone ?s3backer"
 )
 
 have() {

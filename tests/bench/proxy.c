@@ -51,7 +51,7 @@ static atomic_bool is_down;
 
 /* What is counted. */
 static atomic_uint_fast64_t connections, requests, get_count, put_count,
-	head_count, list_count, others, bytes_up, bytes_down, in_flight,
+	head_count, list_count, others, rounds, bytes_up, bytes_down, in_flight,
 	in_flight_max, failures;
 
 /* Open sockets, so that "down" can break them. */
@@ -372,6 +372,8 @@ static bool turn(struct connection *c)
 		return false;
 	count_request(c->head);
 	n = atomic_fetch_add(&in_flight, 1) + 1;
+	if (n == 1)
+		atomic_fetch_add(&rounds, 1);
 	max = atomic_load(&in_flight_max);
 	while (n > max &&
 	       !atomic_compare_exchange_weak(&in_flight_max, &max, n))
@@ -442,11 +444,18 @@ static const struct {
 	const char *name;
 	atomic_uint_fast64_t *value;
 } counters[] = {
-	{ "connections", &connections }, { "requests", &requests },
-	{ "gets", &get_count },		 { "puts", &put_count },
-	{ "heads", &head_count },	 { "lists", &list_count },
-	{ "others", &others },		 { "bytes_up", &bytes_up },
-	{ "bytes_down", &bytes_down },	 { "in_flight_max", &in_flight_max },
+	{ "connections", &connections },
+	{ "requests", &requests },
+	/* Times that a request went out and no other was under way. */
+	{ "rounds", &rounds },
+	{ "gets", &get_count },
+	{ "puts", &put_count },
+	{ "heads", &head_count },
+	{ "lists", &list_count },
+	{ "others", &others },
+	{ "bytes_up", &bytes_up },
+	{ "bytes_down", &bytes_down },
+	{ "in_flight_max", &in_flight_max },
 	{ "failures", &failures },
 };
 
