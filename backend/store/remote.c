@@ -828,6 +828,7 @@ int remote_init(struct remote *r, const struct remote_kind *kind,
 
 	if (e < 0)
 		return e;
+	r->base.remote = true;
 	r->kind = kind;
 	r->prefix = take(url->prefix);
 	r->writable = writable;
