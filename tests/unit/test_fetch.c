@@ -287,9 +287,9 @@ static void test_single_flight(void)
 		CHECK(!pthread_create(&t[i], NULL, one_reader, &r));
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
 		pthread_join(t[i], NULL);
-	/* What is read ahead is at most as much as what was read. */
+	/* With what is read ahead: each frame once. */
 	CHECK(x.fault.bytes_read <= 4 * MIB + 256 * KIB);
-	CHECK(x.counts.data <= 32);
+	CHECK(x.counts.data <= 64);
 	close_far(&x);
 }
 
