@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # The double is checked by Azure's own clients, so that what our client passes theirs
-# passes too. Needs them under AZURE_NPM (`make check-rsv` puts them there).
+# passes too. Needs them under AZURE_NPM (`make check-azure` puts them there).
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require python3 jq curl node openssl
 [[ -d ${AZURE_NPM:-/nonexistent}/node_modules/@azure/arm-compute ]] ||
-	skip "needs Azure's npm clients (make check-rsv)"
+	skip "needs Azure's npm clients (make check-azure)"
 python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
 sparse_image os.raw 1 1 0:1
