@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// timeout: 120
+// timeout: 600
 /*
  * A small vault of every kind of commit, damaged in every way, and read whole each time:
  * what comes out is right, or it is an error; never other bytes. The reader has seen the
@@ -13,7 +13,7 @@
  *	- what a relocate commit left behind
  * A zstd frame has bits of no meaning; what is unpacked is compared with its digest.
  *
- * By default a sample, for its time; CORRUPT_FULL=1 in the environment: each byte.
+ * By default a sample, for its time; CHECK_FULL=1 in the environment: each byte.
  */
 #include <errno.h>
 
@@ -542,7 +542,7 @@ int main(void)
 	struct vault_id id;
 	struct sign_public key;
 
-	full = getenv("CORRUPT_FULL");
+	full = getenv("CHECK_FULL");
 	golden_fresh_user();
 	for (size_t i = 0; i < sizeof(id.b); i++)
 		id.b[i] = (uint8_t)(0xa0 + i);
