@@ -94,13 +94,22 @@ work() { # FILE DAY
 	fi
 }
 
+# Fails where nothing can be mounted, and says why.
 fuse_works() {
 	local caps
-	have fusermount3 && have vaultfs || return 1
-	(exec 3<>/dev/fuse) 2>/dev/null || return 1
-	((EUID)) && return 0
-	caps=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
-	((16#$caps >> 21 & 1))
+	if ! have fusermount3; then
+		echo "fusermount3 is not installed"
+	elif [[ ! -e /dev/fuse ]]; then
+		echo "there is no /dev/fuse"
+	elif ! (exec 3<>/dev/fuse) 2>/dev/null; then
+		echo "/dev/fuse may not be opened by you"
+	else
+		((EUID)) && return 0
+		caps=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+		((16#$caps >> 21 & 1)) && return 0
+		echo "there is no right to mount, CAP_SYS_ADMIN"
+	fi
+	return 1
 }
 
 # --- the demo ---------------------------------------------------------------
@@ -131,7 +140,7 @@ run vaultctl list vault
 run vaultctl list vault web-01 --long
 run du -sh --apparent-size vault
 
-if fuse_works; then
+if why=$(fuse_works); then
 	note "Mounted: every point is a directory"
 	mkdir mnt
 	mounted=1
@@ -152,7 +161,7 @@ if fuse_works; then
 	run fusermount3 -u mnt
 	mounted=''
 else
-	note "FUSE cannot be used here, so the mount is left out: restored instead"
+	note "The mount is left out, since $why: restored instead"
 	run vaultctl restore vault web-01 2026-11-19 --disk os --to mounted.img
 	run cmp mounted.img thursday.img
 fi
