@@ -4,7 +4,7 @@
 # Each system call of a restore on its target failing in turn, and each but one that is killed
 # before it: one sentence, nothing that looks complete and is not, and --resume gets there.
 # Each read of the vault failing: right bytes or none.
-# timeout: 120
+# timeout: 400
 . "$SRC/tests/lib.sh"
 preload=$BUILD/tests/preload/failsys.so
 [[ -e $preload ]] || skip "needs tests/preload/failsys"
