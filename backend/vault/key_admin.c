@@ -25,12 +25,17 @@ static void drop_commit(struct vf_commit *c)
 	vf_commit_release(c);
 }
 
-/* A copy with room for one more key. */
-static int copy_config(struct vault *v, struct vf_config *out)
+/* A copy of the newest, with room for one more key. */
+static int newest_config(struct vault *v, struct vf_config *out)
 {
-	DROP(vault_config) struct vault_config *now = vault_config_ref(v);
-	const struct vf_config *c = &now->c;
+	DROP(vault_config) struct vault_config *now = NULL;
+	const struct vf_config *c;
+	int r = vault_reload_config(v);
 
+	if (r)
+		return r;
+	now = vault_config_ref(v);
+	c = &now->c;
 	*out = *c;
 	out->features = calloc(c->nfeatures + 1, sizeof(*c->features));
 	out->keys = calloc(c->nkeys + 1, sizeof(*c->keys));
@@ -61,10 +66,8 @@ static int try_add(struct vault *v, const struct sign_public *key,
 {
 	DROP(vf_config) struct vf_config c = { 0 };
 	struct vf_key *k;
-	int r = vault_reload_config(v);
+	int r = newest_config(v, &c);
 
-	if (!r)
-		r = copy_config(v, &c);
 	if (r)
 		return r;
 	k = find_key(&c, key);
@@ -184,10 +187,8 @@ static int try_retire(struct vault *v, const struct sign_public *key)
 	DROP(vf_config) struct vf_config c = { 0 };
 	DROP(heads) struct heads heads = { 0 };
 	struct vf_key *k;
-	int r = vault_reload_config(v);
+	int r = newest_config(v, &c);
 
-	if (!r)
-		r = copy_config(v, &c);
 	if (r)
 		return r;
 	k = find_key(&c, key);
@@ -314,11 +315,9 @@ static int try_raise(struct vault *v, const struct sign_public *key,
 	char after[CATALOG_NAME_MAX + 1] = "";
 	struct vf_key *k;
 	bool more = true;
-	int r = vault_reload_config(v);
+	int r = newest_config(v, &c);
 
 	*moved = false;
-	if (!r)
-		r = copy_config(v, &c);
 	if (r)
 		return r;
 	k = find_key(&c, key);

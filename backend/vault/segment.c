@@ -116,7 +116,9 @@ static int end_record(struct out *o, size_t at, struct place *place)
 	return buf_check(b, "an index object");
 }
 
-int out_page(struct out *o, const struct vf_node *node, struct place *place)
+static int out_node(struct out *o,
+		    void (*put)(struct buf *b, const struct vf_node *node),
+		    const struct vf_node *node, struct place *place)
 {
 	struct buf *b;
 	int r = begin_record(o, &b);
@@ -125,21 +127,18 @@ int out_page(struct out *o, const struct vf_node *node, struct place *place)
 	if (r)
 		return r;
 	at = b->len;
-	vf_page_put(b, node);
+	put(b, node);
 	return end_record(o, at, place);
+}
+
+int out_page(struct out *o, const struct vf_node *node, struct place *place)
+{
+	return out_node(o, vf_page_put, node, place);
 }
 
 int out_table(struct out *o, const struct vf_node *node, struct place *place)
 {
-	struct buf *b;
-	int r = begin_record(o, &b);
-	size_t at;
-
-	if (r)
-		return r;
-	at = b->len;
-	vf_table_put(b, node);
-	return end_record(o, at, place);
+	return out_node(o, vf_table_put, node, place);
 }
 
 int out_dead(struct out *o, const struct vf_dead *d, struct place *place,
