@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// timeout: 240
+// timeout: 600
 /*
  * The directory store: what is on the disk, what others do to it meanwhile,
  * and every system call failing in turn.
