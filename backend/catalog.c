@@ -76,6 +76,32 @@ void point_page_release(struct point_page *p)
 	*p = (struct point_page){ 0 };
 }
 
+void escrow_docs_release(struct escrow_docs *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i].text);
+	free(l->v);
+	*l = (struct escrow_docs){ 0 };
+}
+
+int escrow_docs_add(struct escrow_docs *l, int disk, const void *text,
+		    size_t len)
+{
+	struct escrow_doc *v = reallocarray(l->v, l->n + 1, sizeof(*v));
+	char *copy = malloc(len + 1);
+
+	l->v = v ? v : l->v;
+	if (!v || !copy) {
+		free(copy);
+		return fail(-ENOMEM, "no memory for escrow");
+	}
+	if (len)
+		memcpy(copy, text, len);
+	copy[len] = '\0';
+	v[l->n++] = (struct escrow_doc){ disk, copy, len };
+	return 0;
+}
+
 struct point_info *point_info_ref(struct point_info *p)
 {
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
@@ -153,6 +179,22 @@ int catalog_open_disk(struct catalog *c, const char *vault, const char *vm,
 	if (d->state != DISK_READY)
 		return fail(-EIO, "disk %s: %s", d->name, d->state_sentence);
 	return c->ops->open_disk(c, vault, vm, point, disk, ret);
+}
+
+int catalog_escrow(struct catalog *c, const char *vault, const char *vm,
+		   struct point_info *point, struct escrow_docs *out)
+{
+	struct escrow_docs docs = { 0 };
+	int r = 0;
+
+	if (c->ops->escrow)
+		r = c->ops->escrow(c, vault, vm, point, &docs);
+	if (r) {
+		escrow_docs_release(&docs);
+		return r;
+	}
+	*out = docs;
+	return 0;
 }
 
 int catalog_describe(struct catalog *c, const char *vault, struct json *into)

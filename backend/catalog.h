@@ -128,6 +128,27 @@ struct point_info *point_info_ref(struct point_info *p);
 void point_info_unref(struct point_info *p);
 DROP_DEFINE(point_info, struct point_info *, point_info_unref)
 
+/*
+ * Escrow: documents about the keys of a point's volumes, as they are kept; what is
+ * in them is told by crypt/escrow.h.
+ */
+struct escrow_doc {
+	int disk;   /* index into the point's disks; -1: the whole VM */
+	char *text; /* JSON; NUL-terminated */
+	size_t len;
+};
+struct escrow_docs {
+	struct escrow_doc *v;
+	size_t n;
+};
+void escrow_docs_release(struct escrow_docs *l);
+static inline void drop_escrow_docs(struct escrow_docs *l)
+{
+	escrow_docs_release(l);
+}
+int escrow_docs_add(struct escrow_docs *l, int disk, const void *text,
+		    size_t len) MUST_USE;
+
 /* How far the seals of a vault were verified. */
 enum seal_trust {
 	SEAL_UNPINNED, /* sound in themselves, but no owner key is pinned here */
@@ -154,6 +175,9 @@ struct catalog_ops {
 	int (*open_disk)(struct catalog *c, const char *vault, const char *vm,
 			 struct point_info *point, size_t disk,
 			 struct source **ret);
+	/* Optional: without it, points have no escrow. */
+	int (*escrow)(struct catalog *c, const char *vault, const char *vm,
+		      struct point_info *point, struct escrow_docs *out);
 	int (*describe)(struct catalog *c, const char *vault,
 			struct json *into);
 	void (*close)(struct catalog *c);
@@ -211,6 +235,10 @@ int catalog_point(struct catalog *c, const char *vault, const char *vm,
 int catalog_open_disk(struct catalog *c, const char *vault, const char *vm,
 		      struct point_info *point, size_t disk,
 		      struct source **ret) MUST_USE;
+/* All escrow documents of a point, what was added later too: that is looked for at
+ * most once per refresh interval. */
+int catalog_escrow(struct catalog *c, const char *vault, const char *vm,
+		   struct point_info *point, struct escrow_docs *out) MUST_USE;
 /* What vault.json shows. */
 int catalog_describe(struct catalog *c, const char *vault,
 		     struct json *into) MUST_USE;
