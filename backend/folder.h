@@ -25,6 +25,11 @@ struct entry_attr {
 	int64_t mtime_ns;
 	uint32_t nlink;	   /* 0: do not know, shown as 1 */
 	uint32_t valid_ms; /* how long this and the name may be cached */
+	/* Not for others than who mounted: it is of what was encrypted. */
+	bool owner_only;
+	/* A file whose size stays what it is, but whose bytes are not to be kept
+	 * by anybody once it is closed. */
+	bool dropped;
 };
 
 struct folder;

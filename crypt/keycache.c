@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "backend/base/log.h"
+
 /* A key takes pages of locked memory, of which there is little. */
 #define KEYS_MAX 256
 #define ENTRIES_MAX 4096
@@ -134,6 +136,7 @@ int keycache_get(struct keycache *c, const struct keycache_key *key,
 	if (r != -EAGAIN)
 		return r;
 	atomic_fetch_add(&c->derived, 1);
+	log_debug("a key is derived");
 	r = derive(ctx, &k);
 	if (r == 0 || r == -ENOKEY)
 		add(c, key, k);

@@ -24,6 +24,8 @@ enum long_only {
 	OPT_CACERT,
 	OPT_SAS_FILE,
 	OPT_SECONDARY,
+	OPT_TRUST_UNSEALED,
+	OPT_HEADER,
 };
 
 static const struct {
@@ -53,6 +55,14 @@ static const struct {
 	  "az: the shared access signature that lets us in" },
 	{ OPT_SECONDARY, "secondary", NULL,
 	  "az: read the secondary copy where the first fails" },
+	{ 'k', "kek", "KEK", "a KEK: a key file, a pkcs11: URI or a URL" },
+	{ 'K', "keys", "FILE", "a file of such KEKs, one a line" },
+	{ 'B', "bek", "FILE", "a volume's own key" },
+	{ 'P', "password-file", "FILE", "a passphrase or recovery password" },
+	{ OPT_TRUST_UNSEALED, "trust-unsealed", NULL,
+	  "use records of vaults that are not pinned" },
+	{ OPT_HEADER, "header", "[VM/]VOLUME=FILE",
+	  "a LUKS header that lies apart from its volume" },
 	{ 'f', "foreground", NULL, "stay in the foreground, log to stderr" },
 	{ 'd', "debug", NULL, "log each request; implies -f" },
 	{ 'v', "verbose", NULL, "tell more; twice: still more" },
@@ -93,6 +103,15 @@ void args_release(struct args *a)
 	free((char *)a->store.endpoint);
 	free((char *)a->store.ca_file);
 	free((char *)a->store.sas_file);
+	for (size_t i = 0; i < a->nkeys; i++)
+		free(a->keys[i].text);
+	free(a->keys);
+	for (size_t i = 0; i < a->nheaders; i++) {
+		free(a->headers[i].vm);
+		free(a->headers[i].volume);
+		free(a->headers[i].path);
+	}
+	free(a->headers);
 }
 
 static int set_text(char **to, const char *text)
@@ -156,6 +175,111 @@ static int add_vault(struct args *a, const char *url)
 	return 0;
 }
 
+/* --- keys --- */
+
+static bool is_url(const char *text)
+{
+	return strncmp(text, "pkcs11:", 7) == 0 ||
+	       strncmp(text, "https:", 6) == 0;
+}
+
+/* The text of a key, whose paths mean the same in another directory. */
+static int key_text(const char *text, char **ret)
+{
+	const char *pass = strstr(text, ",pass-file=");
+	DROP(mem) char *first = NULL, *second = NULL;
+	size_t n = pass ? (size_t)(pass - text) : strlen(text);
+	int r = 0;
+
+	first = strndup(text, n);
+	if (!first)
+		return fail(-ENOMEM, "out of memory");
+	if (!is_url(text)) {
+		DROP(mem) char *relative = take(first);
+
+		r = absolute(relative, "", &first);
+	}
+	if (!r && pass)
+		r = absolute(pass + 11, ",pass-file=", &second);
+	if (r)
+		return r;
+	if (asprintf(ret, "%s%s", first, second ? second : "") < 0) {
+		*ret = NULL;
+		return fail(-ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static int add_key(struct args *a, enum args_key_kind kind, const char *text)
+{
+	struct args_key *more =
+		reallocarray(a->keys, a->nkeys + 1, sizeof(*more));
+	int r;
+
+	if (!more)
+		return fail(-ENOMEM, "out of memory");
+	a->keys = more;
+	if (!*text)
+		return fail(-EINVAL, "a key's file has no name");
+	r = key_text(text, &more[a->nkeys].text);
+	if (r)
+		return r;
+	more[a->nkeys++].kind = kind;
+	return 0;
+}
+
+static int add_kek(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_KEK, value);
+}
+
+static int add_keys_file(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_KEYS, value);
+}
+
+static int add_bek(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_BEK, value);
+}
+
+static int add_password(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_PASSWORD, value);
+}
+
+/* [VM/]VOLUME=FILE */
+static int add_header(struct args *a, const char *value)
+{
+	struct args_header *more =
+		reallocarray(a->headers, a->nheaders + 1, sizeof(*more));
+	const char *path = strchr(value, '='), *slash;
+	struct args_header *h;
+	size_t n;
+	int r;
+
+	if (!more)
+		return fail(-ENOMEM, "out of memory");
+	a->headers = more;
+	n = path ? (size_t)(path - value) : 0;
+	slash = memchr(value, '/', n);
+	if (!n || !path[1] || slash == value || (slash && slash + 1 == path))
+		return fail(-EINVAL,
+			    "--header: '%s' is not [VM/]VOLUME=FILE, for "
+			    "instance web-01/os-p2=header.img",
+			    value);
+	h = &more[a->nheaders++];
+	memset(h, 0, sizeof(*h));
+	if (slash)
+		h->vm = strndup(value, (size_t)(slash - value));
+	value = slash ? slash + 1 : value;
+	h->volume = strndup(value, (size_t)(path - value));
+	r = absolute(path + 1, "", &h->path);
+	if (!r && (!h->volume || (slash && !h->vm)))
+		r = fail(-ENOMEM, "out of memory");
+	return r;
+}
+
 /* --- -o --- */
 
 /* What one -o said, all of them together. */
@@ -190,6 +314,18 @@ static int set_gid(struct args *a, const char *value)
 
 	if (!r)
 		a->gid = (gid_t)n;
+	return r;
+}
+
+static int set_keys_gid(struct args *a, const char *value)
+{
+	uint64_t n;
+	int r = number("keys_gid", value, UINT32_MAX - 1, &n);
+
+	if (!r) {
+		a->keys_gid = (gid_t)n;
+		a->has_keys_gid = true;
+	}
 	return r;
 }
 
@@ -326,6 +462,12 @@ static const struct {
 	{ "endpoint", set_endpoint },
 	{ "cacert", set_cacert },
 	{ "sas_file", set_sas_file },
+	{ "kek", add_kek },
+	{ "keys", add_keys_file },
+	{ "bek", add_bek },
+	{ "password_file", add_password },
+	{ "header", add_header },
+	{ "keys_gid", set_keys_gid },
 };
 
 /* Handed to libfuse as they are; with "=", whatever follows it too. */
@@ -400,6 +542,10 @@ static int mount_word(struct args *a, const char *word, struct mount_words *w)
 	}
 	if (strcmp(word, "require_pin") == 0) {
 		a->require_pin = true;
+		return 0;
+	}
+	if (strcmp(word, "trust_unsealed") == 0) {
+		a->trust_unsealed = true;
 		return 0;
 	}
 	if (is_word(ignored_words, ARRAY_SIZE(ignored_words), word))
@@ -489,6 +635,19 @@ static int one_option(struct args *a, int c, const char *value,
 	case OPT_REQUIRE_PIN:
 		a->require_pin = true;
 		return 0;
+	case OPT_TRUST_UNSEALED:
+		a->trust_unsealed = true;
+		return 0;
+	case OPT_HEADER:
+		return add_header(a, value);
+	case 'k':
+		return add_kek(a, value);
+	case 'K':
+		return add_keys_file(a, value);
+	case 'B':
+		return add_bek(a, value);
+	case 'P':
+		return add_password(a, value);
 	case 'f':
 		a->foreground = true;
 		return 0;
@@ -568,6 +727,16 @@ static int parse_options(struct args *a, int argc, char **argv)
 	return judge_rw(&w);
 }
 
+/* Others must not read what is encrypted for a reason. */
+static int judge_keys(const struct args *a)
+{
+	if (!a->nkeys || !a->allow_other || a->has_keys_gid)
+		return 0;
+	return fail(-EINVAL,
+		    "-o allow_other with keys: say with -o keys_gid=GID whom "
+		    "decrypted volumes are for, besides the user who mounts");
+}
+
 static bool is_no_device(const char *operand)
 {
 	return strcmp(operand, "vaultfs") == 0 || strcmp(operand, "none") == 0;
@@ -610,5 +779,6 @@ int args_parse(struct args *a, int argc, char **argv)
 	r = parse_options(a, argc, argv);
 	if (r || a->help || a->version)
 		return r;
-	return parse_operands(a, argc - optind, argv + optind);
+	r = judge_keys(a);
+	return r ? r : parse_operands(a, argc - optind, argv + optind);
 }

@@ -32,6 +32,27 @@ struct args {
 	bool foreground, debug, nonempty;
 	bool allow_other;
 	struct store_options store; /* its texts are ours */
+	/* Keys, in the order given; each of them as its option takes it, with its
+	 * paths made absolute. */
+	struct args_key {
+		enum args_key_kind {
+			ARGS_KEK,
+			ARGS_KEYS,
+			ARGS_BEK,
+			ARGS_PASSWORD
+		} kind;
+		char *text;
+	} * keys;
+	size_t nkeys;
+	bool trust_unsealed;
+	struct args_header {
+		char *vm; /* NULL: any */
+		char *volume;
+		char *path;
+	} * headers;
+	size_t nheaders;
+	bool has_keys_gid;
+	gid_t keys_gid;
 	bool require_pin; /* no vault whose owner key is not pinned here */
 	int verbose;
 	uint64_t cache_size;

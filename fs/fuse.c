@@ -18,10 +18,14 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -37,7 +41,8 @@
 #define LIST_MAX ((size_t)1 << 20)
 #define XATTR_MAX ((size_t)64 << 10)
 #define THREADS_IDLE 10
-#define THREADS_MAX 32
+/* Requests may wait for a volume to be opened; others go on meanwhile. */
+#define THREADS_MAX 128
 #define BACKGROUND_MAX 64
 #define BLOCK_SIZE (64 << 10)
 
@@ -60,6 +65,7 @@
 	X(getxattr)                                                            \
 	X(listxattr)                                                           \
 	X(access)                                                              \
+	X(dropped)                                                             \
 	X(refused)                                                             \
 	X(interrupted)                                                         \
 	X(waited)                                                              \
@@ -88,8 +94,15 @@ struct fs {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	uid_t owner; /* who mounted */
+	gid_t owner_gid;
+	bool shared; /* with the group keys_gid, which is owner_gid then */
 	void (*ready)(void *ctx);
 	void *ready_ctx;
+	void (*hangup)(void *ctx);
+	void *hangup_ctx;
+	int stop; /* an eventfd that ends the thread below; -1: none */
+	pthread_t hearing;
 	bool have_buffers;
 	pthread_key_t buffers; /* of each thread: READ_MAX bytes */
 	atomic_uint_fast64_t counts[REQ_COUNT];
@@ -286,13 +299,16 @@ static struct timespec timespec_of(int64_t ns)
 				  .tv_nsec = rest };
 }
 
-static mode_t mode_of(const struct fs *fs, enum entry_kind kind)
+static mode_t mode_of(const struct fs *fs, const struct entry_attr *a)
 {
-	switch (kind) {
+	mode_t mask = ~fs->umask &
+		      (a->owner_only ? fs->shared ? 0770 : 0700 : 0777);
+
+	switch (a->kind) {
 	case ENTRY_DIR:
-		return S_IFDIR | (0555 & ~fs->umask);
+		return S_IFDIR | ((a->owner_only ? 0750 : 0555) & mask);
 	case ENTRY_FILE:
-		return S_IFREG | (0444 & ~fs->umask);
+		return S_IFREG | (0444 & mask);
 	case ENTRY_LINK:
 		break;
 	}
@@ -305,10 +321,10 @@ static struct stat stat_of(const struct fs *fs, const struct tree_entry *e)
 
 	return (struct stat){
 		.st_ino = e->ino,
-		.st_mode = mode_of(fs, e->attr.kind),
+		.st_mode = mode_of(fs, &e->attr),
 		.st_nlink = e->attr.nlink ? e->attr.nlink : 1,
-		.st_uid = fs->uid,
-		.st_gid = fs->gid,
+		.st_uid = e->attr.owner_only ? fs->owner : fs->uid,
+		.st_gid = e->attr.owner_only ? fs->owner_gid : fs->gid,
 		.st_size = (off_t)e->attr.size,
 		.st_blocks = (blkcnt_t)e->attr.blocks,
 		.st_blksize = BLOCK_SIZE,
@@ -438,6 +454,7 @@ static struct tree_dir *dir_of(const struct fuse_file_info *fi)
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	struct tree_dir *d;
 	int r;
@@ -540,6 +557,7 @@ static int list_one(void *ctx, const char *name, const struct tree_entry *e,
 static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi, bool plus)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	size_t room = min_u64(size, LIST_MAX);
 	DROP(mem) char *buf = malloc(room ? room : 1);
@@ -629,7 +647,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)f;
 	fi->keep_cache = tree_file_fixed(f);
-	fi->direct_io = !tree_file_fixed(f);
+	fi->direct_io = !tree_file_fixed(f) && !tree_file_dropped(f);
 	if (fuse_reply_open(req, fi))
 		tree_file_close(f);
 }
@@ -693,9 +711,17 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_release(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
-	count(fs_of(req), REQ_release, 1);
-	tree_file_close(file_of(fi));
+	struct fs *fs = fs_of(req);
+	uint64_t drop;
+
+	count(fs, REQ_release, 1);
+	drop = tree_file_close_last(file_of(fi));
 	fuse_reply_err(req, 0);
+	if (!drop)
+		return;
+	/* Should it be opened again by now, it only loses what was read ahead. */
+	count(fs, REQ_dropped, 1);
+	fuse_lowlevel_notify_inval_inode(fs->se, drop, 0, 0);
 }
 
 /* The first byte at or after off that is data, or hole; the end counts as a
@@ -1156,6 +1182,12 @@ int fs_mount(struct tree *t, const struct fs_options *o, struct fs **ret)
 	fs->wait_ms = o->wait_ms;
 	fs->ready = o->ready;
 	fs->ready_ctx = o->ready_ctx;
+	fs->owner = getuid();
+	fs->shared = o->has_keys_gid;
+	fs->owner_gid = o->has_keys_gid ? o->keys_gid : getgid();
+	fs->hangup = o->hangup;
+	fs->hangup_ctx = o->hangup_ctx;
+	fs->stop = -1;
 	fs->mountpoint = strdup(o->mountpoint);
 	if (!fs->mountpoint)
 		return fail(-ENOMEM, "out of memory");
@@ -1182,18 +1214,76 @@ int fs_mount(struct tree *t, const struct fs_options *o, struct fs **ret)
 	return 0;
 }
 
+/* --- SIGHUP --- */
+
+static void *hear_hangups(void *arg)
+{
+	struct fs *fs = arg;
+	struct signalfd_siginfo info;
+	sigset_t set;
+	DROP(fd) int fd = -1;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	for (;;) {
+		struct pollfd p[] = { { .fd = fd, .events = POLLIN },
+				      { .fd = fs->stop, .events = POLLIN } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents)
+			break;
+		if (p[0].revents && read(fd, &info, sizeof(info)) > 0)
+			fs->hangup(fs->hangup_ctx);
+	}
+	return NULL;
+}
+
+static int begin_hearing(struct fs *fs)
+{
+	int r;
+
+	if (!fs->hangup)
+		return 0;
+	fs->stop = eventfd(0, EFD_CLOEXEC);
+	if (fs->stop < 0)
+		return fail_errno(errno, "eventfd");
+	r = pthread_create(&fs->hearing, NULL, hear_hangups, fs);
+	if (!r)
+		return 0;
+	close(take_fd(&fs->stop));
+	return fail_errno(r, "a thread for SIGHUP");
+}
+
+static void end_hearing(struct fs *fs)
+{
+	if (fs->stop < 0)
+		return;
+	eventfd_write(fs->stop, 1);
+	pthread_join(fs->hearing, NULL);
+	close(take_fd(&fs->stop));
+}
+
 int fs_run(struct fs *fs)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int r;
+	int r = begin_hearing(fs);
 
-	if (!config)
+	if (r) {
+		fuse_loop_cfg_destroy(config);
+		return r;
+	}
+	if (!config) {
+		end_hearing(fs);
 		return fail(-ENOMEM, "out of memory");
+	}
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_idle_threads(config, THREADS_IDLE);
 	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
 	r = fuse_session_loop_mt(fs->se, config);
 	fuse_loop_cfg_destroy(config);
+	end_hearing(fs);
 	/* A positive number is a signal that ended it. */
 	if (r < 0)
 		return fail_errno(-r, "%s: reading from /dev/fuse",

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -121,6 +122,118 @@ static int vaults_open(struct vaults *v, const struct args *a)
 	return 0;
 }
 
+/* --- keys --- */
+
+struct keys {
+	struct keyring *keyring;
+	struct keycache *cache;
+	struct resolver_header *headers;
+	struct folder *root; /* borrowed; set once there is one */
+};
+
+static void drop_keys(struct keys *k)
+{
+	keyring_close(k->keyring);
+	keycache_free(k->cache);
+	free(k->headers);
+}
+
+static int add_key(struct keyring *k, const struct args_key *key)
+{
+	static const struct {
+		const char *option;
+		int (*add)(struct keyring *k, const char *text);
+	} kinds[] = {
+		[ARGS_KEK] = { "--kek", keyring_add_kek },
+		[ARGS_KEYS] = { "--keys", keyring_add_file },
+		[ARGS_BEK] = { "--bek", keyring_add_bek },
+		[ARGS_PASSWORD] = { "--password-file", keyring_add_password },
+	};
+	int r = kinds[key->kind].add(k, key->text);
+
+	return r ? blame(r, "%s", kinds[key->kind].option) : 0;
+}
+
+/* May ask for passphrases, on the terminal. Also without keys: a volume may open
+ * without one. */
+static int keys_open(struct keys *k, const struct args *a)
+{
+	int r = a->nkeys ? secret_setup() : 0;
+
+	if (!r)
+		r = keyring_new(&k->keyring);
+	if (!r)
+		r = keycache_new(&k->cache);
+	if (r)
+		return r;
+	keyring_keep_going(k->keyring);
+	for (size_t i = 0; i < a->nkeys && !r; i++)
+		r = add_key(k->keyring, &a->keys[i]);
+	if (r)
+		return r;
+	k->headers = calloc(a->nheaders + 1, sizeof(*k->headers));
+	if (!k->headers)
+		return fail(-ENOMEM, "out of memory");
+	for (size_t i = 0; i < a->nheaders; i++)
+		k->headers[i] = (struct resolver_header){
+			a->headers[i].vm,
+			{ a->headers[i].volume, a->headers[i].path },
+		};
+	return 0;
+}
+
+/* SIGHUP: what failed may work now. */
+static void hangup(void *ctx)
+{
+	struct keys *k = ctx;
+
+	log_info("SIGHUP: keys that failed are tried again");
+	keyring_reset(k->keyring);
+	view_reset(k->root);
+}
+
+/* Before there is a second thread: they all inherit it. */
+static void block_hangup(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The path in the text of a key, if it is one. */
+static int key_outside(const char *mountpoint, const struct args_key *key)
+{
+	DROP(mem) char *first = strdup(key->text);
+	char *pass = first ? strstr(first, ",pass-") : NULL;
+	int r = 0;
+
+	if (!first)
+		return fail(-ENOMEM, "out of memory");
+	if (pass)
+		*pass = '\0';
+	if (*first == '/')
+		r = mountpoint_outside(mountpoint, "a key", first);
+	if (!r && pass && strncmp(pass + 1, "pass-file=", 10) == 0)
+		r = mountpoint_outside(mountpoint, "pass-file", pass + 11);
+	return r;
+}
+
+static int paths_outside(const char *mountpoint, const struct args *a)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->nkeys && !r; i++)
+		r = key_outside(mountpoint, &a->keys[i]);
+	for (size_t i = 0; i < a->nheaders && !r; i++)
+		r = mountpoint_outside(mountpoint, "--header",
+				       a->headers[i].path);
+	if (!r && a->cache_dir)
+		r = mountpoint_outside(mountpoint, "--cache-dir", a->cache_dir);
+	return r;
+}
+
 /* What the mount table shows as the device. */
 static const char *source_name(const struct args *a, struct buf *b)
 {
@@ -171,17 +284,24 @@ static void ready(void *ctx)
 static int run(const struct args *a, const char *mountpoint,
 	       struct background *bg)
 {
+	DROP(keys) struct keys keys = { 0 };
 	DROP(vaults) struct vaults v = { 0 };
 	DROP(tree) struct tree *tree = NULL;
 	DROP(fs) struct fs *fs = NULL;
 	DROP(buf) struct buf name = BUF_INIT(4096);
-	struct view_options vo = { .fresh_ms = half_refresh_ms(a) };
+	struct view_options vo = {
+		.fresh_ms = half_refresh_ms(a),
+		.trust_unsealed = a->trust_unsealed,
+		.nheaders = a->nheaders,
+	};
 	struct fs_options fo = {
 		.mountpoint = mountpoint,
 		.extra = a->kernel,
 		.uid = a->uid,
 		.gid = a->gid,
 		.umask = a->umask,
+		.has_keys_gid = a->has_keys_gid,
+		.keys_gid = a->keys_gid,
 		.debug = a->debug,
 		.wait_ms = a->offline_wait_ms,
 		.ready = ready,
@@ -190,12 +310,23 @@ static int run(const struct args *a, const char *mountpoint,
 	struct folder *root;
 	int r;
 
-	r = vaults_open(&v, a);
+	if (a->nkeys) {
+		block_hangup();
+		fo.hangup = hangup;
+		fo.hangup_ctx = &keys;
+	}
+	r = keys_open(&keys, a);
+	if (!r)
+		r = vaults_open(&v, a);
 	if (r)
 		return r;
+	vo.keyring = keys.keyring;
+	vo.keycache = keys.cache;
+	vo.headers = keys.headers;
 	r = view_open(v.catalogs, v.count, &vo, &root);
 	if (r)
 		return r;
+	keys.root = root;
 	r = tree_new(root, VIEW_FIXED_MS, &tree);
 	if (r)
 		return r;
@@ -338,6 +469,8 @@ static int start(const struct args *a)
 		r = mountpoint_check_fuse();
 	if (!r)
 		r = mountpoint_check(a->mountpoint, a->nonempty, &mountpoint);
+	if (!r)
+		r = paths_outside(mountpoint, a);
 	if (r) {
 		log_error("%s", err_text(r));
 		return 1;

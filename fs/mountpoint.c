@@ -95,3 +95,19 @@ int mountpoint_check_fuse(void)
 		return fail_errno(errno, "/dev/fuse");
 	}
 }
+
+int mountpoint_outside(const char *mountpoint, const char *option,
+		       const char *path)
+{
+	DROP(mem) char *real = realpath(path, NULL);
+	size_t n = strlen(mountpoint);
+
+	/* One that is not there is told of by whoever opens it. */
+	if (!real || strncmp(real, mountpoint, n) != 0 ||
+	    (real[n] != '/' && real[n]))
+		return 0;
+	return fail(-EINVAL,
+		    "%s: %s lies under the mountpoint: what is read from there "
+		    "would wait for itself",
+		    option, path);
+}

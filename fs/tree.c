@@ -42,6 +42,7 @@ struct node {
 	struct folder *folder; /* set once */
 	struct source *source; /* while nopen */
 	uint64_t nopen;
+	uint64_t ndropped; /* files open on it that leave nothing behind */
 
 	char name[];
 };
@@ -77,6 +78,7 @@ struct tree_dir {
 struct tree_file {
 	struct handle h; /* its source: NULL for that of the node */
 	struct source *source;
+	bool dropped;
 };
 
 /* --- tables; all under the lock --- */
@@ -844,9 +846,20 @@ int tree_file_open(struct tree *t, uint64_t id, struct tree_file **ret)
 		else
 			file->source = file->h.source = take(src);
 	}
+	file->dropped = a.dropped && file->h.source;
+	if (file->dropped) {
+		DROP(lock) pthread_mutex_t *held = lock(&t->lock);
+
+		h.node->ndropped++;
+	}
 	handle_add(&file->h, &h);
 	*ret = take(file);
 	return 0;
+}
+
+bool tree_file_dropped(const struct tree_file *f)
+{
+	return f->dropped;
 }
 
 bool tree_file_fixed(const struct tree_file *f)
@@ -859,8 +872,23 @@ struct source *tree_file_source(struct tree_file *f)
 	return f->source;
 }
 
+uint64_t tree_file_close_last(struct tree_file *f)
+{
+	struct tree *t = f->h.tree;
+	uint64_t id = 0;
+
+	if (f->dropped) {
+		DROP(lock) pthread_mutex_t *held = lock(&t->lock);
+
+		if (--f->h.node->ndropped == 0)
+			id = f->h.node->id;
+	}
+	handle_close(&f->h, !f->h.source);
+	return id;
+}
+
 void tree_file_close(struct tree_file *f)
 {
 	if (f)
-		handle_close(&f->h, !f->h.source);
+		tree_file_close_last(f);
 }

@@ -90,9 +90,14 @@ struct tree_file;
 int tree_file_open(struct tree *t, uint64_t id,
 		   struct tree_file **ret) MUST_USE;
 bool tree_file_fixed(const struct tree_file *f);
+/* Its bytes are not to be kept after the last close (entry_attr.dropped). */
+bool tree_file_dropped(const struct tree_file *f);
 /* Borrowed while the file is open. */
 struct source *tree_file_source(struct tree_file *f);
 void tree_file_close(struct tree_file *f);
+/* The same; the number of its node, if nothing of it is to be kept now that nobody
+ * has it open any more; else 0. */
+uint64_t tree_file_close_last(struct tree_file *f);
 
 DROP_DEFINE(tree, struct tree *, tree_free)
 DROP_DEFINE(tree_dir, struct tree_dir *, tree_dir_close)

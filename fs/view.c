@@ -2,6 +2,8 @@
 /* What the files fs/view_*.c share, and the root. */
 #include "fs/view_impl.h"
 
+#include "fs/resolver.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +57,7 @@ void view_unref(struct view *v)
 	if (!v || atomic_fetch_sub(&v->refs, 1) > 1)
 		return;
 	vault_table_unref(v->vaults);
+	resolver_free(v->resolver);
 	cache_free(v->cards);
 	free(v->catalogs);
 	pthread_mutex_destroy(&v->lock);
@@ -478,6 +481,26 @@ static const struct folder_ops root_ops = {
 	.close = root_close,
 };
 
+static int open_resolver(struct view *v, const struct view_options *o)
+{
+	struct resolver_options ro = {
+		.catalogs = v->catalogs,
+		.fresh_ms = v->fresh_ms,
+		.keyring = o->keyring,
+		.cache = o->keycache,
+		.trust_unsealed = o->trust_unsealed,
+		.headers = o->headers,
+		.nheaders = o->nheaders,
+	};
+
+	return resolver_new(&ro, &v->resolver);
+}
+
+void view_reset(struct folder *root)
+{
+	resolver_reset(root_of(root)->view->resolver);
+}
+
 int view_open(struct catalog *const *catalogs, size_t n,
 	      const struct view_options *o, struct folder **ret)
 {
@@ -498,6 +521,9 @@ int view_open(struct catalog *const *catalogs, size_t n,
 		v->catalogs[i] = catalogs[i];
 	v->ncatalogs = n;
 	r = cache_new(CARDS_SIZE, &v->cards);
+	if (r)
+		return r;
+	r = open_resolver(v, o);
 	if (r)
 		return r;
 	r = make_vaults(v, NULL, &v->vaults);

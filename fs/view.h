@@ -13,6 +13,11 @@
  *						what to do
  *				disks/<disk>.img
  *				vhd/<disk>.vhd	the same with a fixed-VHD footer
+ *				volumes/	what is on them (crypt/volumes.h)
+ *					<name>.img	clear, or decrypted
+ *					<name>.locked	or why not
+ *					volumes.json	all that is known
+ *				escrow/<n>-<disk>.json	records of their keys
  *
  * Names are unique in their folder, and the same in every mount of the same
  * vaults. Points of one second all get '~' and point_id_tag(), the first four
@@ -37,6 +42,11 @@
  * no fixed VHD can hold (not a multiple of 512 bytes) has only DISK.txt under
  * vhd/.
  *
+ * volumes/ is resolved when it is first listed, or something is looked up in it, and
+ * escrow/ likewise; not when a directory above is listed. Both, and what is in
+ * them, are for the owner only (backend/folder.h). What is locked may open later, so
+ * that nothing in them is cached for longer than fresh_ms.
+ *
  * Extended attributes, of disks and of point directories:
  *
  *	user.vaultfs.point	id of the point
@@ -49,6 +59,7 @@
 #pragma once
 #include "backend/catalog.h"
 #include "backend/folder.h"
+#include "fs/resolver.h"
 
 #define VIEW_FIXED_MS (7u * 24 * 3600 * 1000)
 
@@ -58,6 +69,12 @@
 
 struct view_options {
 	uint32_t fresh_ms; /* how long names above a point may be cached */
+	/* Borrowed; NULL, and 0: none. */
+	struct keyring *keyring;
+	struct keycache *keycache;
+	bool trust_unsealed;
+	const struct resolver_header *headers;
+	size_t nheaders;
 };
 
 /*
@@ -66,3 +83,5 @@ struct view_options {
  */
 int view_open(struct catalog *const *catalogs, size_t n,
 	      const struct view_options *o, struct folder **ret) MUST_USE;
+/* Of such a root: what is locked is looked at anew. */
+void view_reset(struct folder *root);

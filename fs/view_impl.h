@@ -28,6 +28,7 @@ struct view {
 	uint32_t fresh_ms;
 	int64_t born_ns;
 	struct cache *cards;
+	struct resolver *resolver;
 
 	/* Protects the two below. */
 	pthread_mutex_t lock;
@@ -127,6 +128,13 @@ int view_xattr_point(struct place *p, const struct point_row *row,
 		     struct buf *out) MUST_USE;
 int view_point_open(struct place *p, const struct point_row *row,
 		    struct folder **ret) MUST_USE;
+
+/* --- view_volumes.c --- */
+
+int view_volumes_open(struct place *p, const struct point_row *row,
+		      struct folder **ret) MUST_USE;
+int view_escrow_open(struct place *p, const struct point_row *row,
+		     struct folder **ret) MUST_USE;
 
 /* --- view_vms.c --- */
 

@@ -532,12 +532,25 @@ static int open_vhds(struct point_dir *pt, struct folder **ret)
 }
 
 /* What a point has besides point.json. */
+static int open_volumes(struct point_dir *pt, struct folder **ret)
+{
+	return view_volumes_open(pt->place, &pt->row, ret);
+}
+
+static int open_escrow(struct point_dir *pt, struct folder **ret)
+{
+	return view_escrow_open(pt->place, &pt->row, ret);
+}
+
 static const struct point_part {
 	const char *name;
 	int (*open)(struct point_dir *pt, struct folder **ret);
+	bool owner_only;
 } point_parts[] = {
-	{ "disks", open_disks },
-	{ "vhd", open_vhds },
+	{ "disks", open_disks, false },
+	{ "vhd", open_vhds, false },
+	{ "volumes", open_volumes, true },
+	{ "escrow", open_escrow, true },
 };
 
 static const struct point_part *find_part(const char *name)
@@ -593,23 +606,32 @@ static int point_note_attr(struct point_dir *pt, struct entry_attr *out)
 	return r;
 }
 
-static struct entry_attr part_attr(const struct point_dir *pt)
+static struct entry_attr part_attr(const struct point_dir *pt,
+				   const struct point_part *part)
 {
-	return view_dir_attr(pt->row.time_ns, VIEW_FIXED_MS);
+	struct entry_attr a = view_dir_attr(pt->row.time_ns, VIEW_FIXED_MS);
+
+	/* What is in it may change, as keys and records come. */
+	if (part->owner_only)
+		a.valid_ms = pt->place->view->fresh_ms;
+	a.owner_only = part->owner_only;
+	return a;
 }
 
 static int point_lookup(struct folder *f, const char *name,
 			struct entry_attr *out)
 {
 	struct point_dir *pt = point_of(f);
+	const struct point_part *part;
 
 	if (strcmp(name, POINT_JSON) == 0)
 		return point_json_attr(pt, out);
 	if (strcmp(name, POINT_NOTE) == 0)
 		return point_note_attr(pt, out);
-	if (!find_part(name))
+	part = find_part(name);
+	if (!part)
 		return view_no_entry(name);
-	*out = part_attr(pt);
+	*out = part_attr(pt, part);
 	return 0;
 }
 
@@ -628,8 +650,8 @@ static int point_list(struct folder *f, uint64_t cookie, folder_emit *emit,
 			return 0;
 		cookie = 1;
 	}
-	a = part_attr(pt);
 	for (; cookie - 1 < ARRAY_SIZE(point_parts); cookie++) {
+		a = part_attr(pt, &point_parts[cookie - 1]);
 		if (emit(ctx, point_parts[cookie - 1].name, &a, cookie + 1))
 			return 0;
 	}
