@@ -168,7 +168,7 @@ static void test_layout(void)
 	folder_close(take(f));
 
 	f = walk(root, "contoso-rsv/web-01/2026-11-21T02-00-07Z");
-	check_list(f, "point.json disks vhd ");
+	check_list(f, "point.json disks vhd volumes escrow ");
 	CHECK_OK(folder_lookup(f, "disks", &a));
 	CHECK(a.valid_ms == VIEW_FIXED_MS);
 	CHECK_U64(a.mtime_ns, time_of("2026-11-21T02:00:07.25Z"));

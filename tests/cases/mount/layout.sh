@@ -28,8 +28,10 @@ assert_eq "$(ls mnt/contoso/web-01)" "2026-11-20T02-00-07Z
 latest"
 assert_eq "$(readlink mnt/contoso/web-01/latest)" 2026-11-21T02-00-07Z
 assert_eq "$(ls mnt/contoso/web-01/latest/)" "disks
+escrow
 point.json
-vhd"
+vhd
+volumes"
 assert_eq "$(cd mnt/contoso/web-01/latest && echo disks/* vhd/*)" \
 	"disks/lun0.img disks/os.img vhd/lun0.vhd vhd/os.vhd"
 
