@@ -343,6 +343,43 @@ struct json *escrow_json(const struct escrow_record *r)
 	return record_json(r, true);
 }
 
+static struct json *reference(const struct escrow_doc *d,
+			      const struct point_info *p)
+{
+	DROP(escrow_record) struct escrow_record rec = { 0 };
+	struct json *j = json_object(), *keks;
+
+	if (d->disk >= 0)
+		json_set_str(j, "disk", p->disks[d->disk].name);
+	if (escrow_parse(d->text, d->len, &rec) < 0) {
+		json_set_str(j, "unknown", err_text(-EPROTO));
+		return j;
+	}
+	if (rec.part)
+		json_set_u64(j, "part", rec.part);
+	set_string(j, "secretUrl", rec.secret_url);
+	set_string(j, "fileName", rec.file_name);
+	keks = json_array();
+	for (size_t i = 0; i < rec.nwraps; i++) {
+		char name[WRAP_NAME_SIZE];
+
+		wrap_name(&rec.wraps[i], name);
+		json_push_str(keks, name);
+	}
+	json_set(j, "keks", keks);
+	return j;
+}
+
+struct json *escrow_references(const struct escrow_docs *docs,
+			       const struct point_info *p)
+{
+	struct json *list = json_array();
+
+	for (size_t i = 0; i < docs->n; i++)
+		json_push(list, reference(&docs->v[i], p));
+	return list;
+}
+
 int escrow_text(struct escrow_record *r, char **ret, size_t *len)
 {
 	DROP(json) struct json *j = record_json(r, false);

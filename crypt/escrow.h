@@ -87,6 +87,10 @@ int escrow_parse(const char *text, size_t len,
 int escrow_text(struct escrow_record *r, char **ret, size_t *len) MUST_USE;
 /* The same for people, with its disk. */
 struct json *escrow_json(const struct escrow_record *r);
+/* What is known of the records of a point without their values, for point.json: a
+ * list. Documents of another kind are told as such. */
+struct json *escrow_references(const struct escrow_docs *docs,
+			       const struct point_info *p);
 /* "os-p2", "os", or "the VM". */
 #define ESCROW_PLACE_SIZE (CATALOG_NAME_MAX + 16)
 void escrow_place(const struct escrow_record *r,

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crypt/escrow.h"
+
 #define POINT_JSON "point.json"
 #define POINT_NOTE "point.txt"
 
@@ -34,6 +36,7 @@ static int card_fill(void *ctx, struct cache_value *out)
 {
 	const struct card_wanted *w = ctx;
 	DROP(card) void *made = calloc(1, sizeof(struct card));
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
 	DROP(json) struct json *j = NULL;
 	struct card *c = made;
 	int r;
@@ -47,6 +50,12 @@ static int card_fill(void *ctx, struct cache_value *out)
 	j = point_json(c->info);
 	if (!j)
 		return fail(-ENOMEM, "out of memory");
+	r = catalog_escrow(view_catalog(w->place), w->place->vault,
+			   w->place->vm, c->info, &docs);
+	if (r)
+		return r;
+	if (docs.n)
+		json_set(j, "escrow", escrow_references(&docs, c->info));
 	r = json_text(j, true, &c->json, &c->json_len);
 	if (r)
 		return r;

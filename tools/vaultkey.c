@@ -7,6 +7,8 @@ static const struct subcommand commands[] = {
 	{ "open", cmd_open, "open volumes in the kernel, as block devices" },
 	{ "close", cmd_close, "take down what 'open' made" },
 	{ "escrow", cmd_escrow, "wrap a key as an escrow record" },
+	{ "rewrap", cmd_rewrap, "wrap the keys of points for another KEK too" },
+	{ "attach", cmd_attach, "add escrow records to a point" },
 	{ NULL, NULL, NULL },
 };
 

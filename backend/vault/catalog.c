@@ -8,11 +8,13 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/vault/addenda.h"
 #include "backend/vault/vault.h"
 
 struct vault_catalog {
 	struct catalog c;
 	struct vault *v;
+	struct addenda *addenda;
 	uint64_t refresh_ms;
 };
 
@@ -164,6 +166,20 @@ static int vc_open_disk(struct catalog *c, const char *vault, const char *vm,
 	return source_open_disk(t, ret);
 }
 
+static int vc_escrow(struct catalog *c, const char *vault, const char *vm,
+		     struct point_info *point, struct escrow_docs *out)
+{
+	struct vault_point *p = container_of(point, struct vault_point, info);
+	char vm_key[CATALOG_NAME_MAX + 1];
+	int r = check_vault(self(c), vault);
+
+	if (!r)
+		r = vf_name_encode(vm, vm_key);
+	if (!r)
+		r = vault_point_escrow(self(c)->v, vm_key, p, out);
+	return r ? r : addenda_of(self(c)->addenda, p, out);
+}
+
 static int vc_describe(struct catalog *c, const char *vault, struct json *into)
 {
 	DROP(vault_config) struct vault_config *cfg = NULL;
@@ -191,6 +207,7 @@ static int vc_describe(struct catalog *c, const char *vault, struct json *into)
 
 static void vc_close(struct catalog *c)
 {
+	addenda_free(self(c)->addenda);
 	vault_close(self(c)->v);
 	free(self(c));
 }
@@ -204,6 +221,7 @@ static const struct catalog_ops vault_catalog_ops = {
 	.count = vc_count,
 	.point = vc_point,
 	.open_disk = vc_open_disk,
+	.escrow = vc_escrow,
 	.describe = vc_describe,
 	.close = vc_close,
 };
@@ -235,6 +253,11 @@ int catalog_open_vault(struct store *store, const struct catalog_options *o,
 	r = vault_open(store, o->cache, o->refresh_ms, &c->v);
 	if (r)
 		return r;
+	r = addenda_new(c->v, o->refresh_ms, &c->addenda);
+	if (r) {
+		vault_close(c->v);
+		return r;
+	}
 	keep(c->v, o);
 	c->c.ops = &vault_catalog_ops;
 	c->c.trust = vault_trust(c->v);

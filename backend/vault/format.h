@@ -238,6 +238,31 @@ int vf_labels_parse(const void *p, size_t n, struct label **labels,
 		    size_t *count) MUST_USE;
 void labels_free(struct label *labels, size_t n);
 
+/* --- escrow --- */
+#define VF_ESCROW_VM 0xffff /* of no disk */
+void vf_escrow_put(struct buf *b, const struct escrow_doc *docs, size_t n);
+/* Adds to out, on failure too. */
+int vf_escrow_parse(const void *p, size_t n, size_t ndisks,
+		    struct escrow_docs *out) MUST_USE;
+struct vf_addendum {
+	struct vault_id vault;
+	struct point_id gen, point;
+	int64_t time_ns;
+	char vm[CATALOG_NAME_MAX + 1];
+	char disk[CATALOG_NAME_MAX + 1]; /* "": the whole VM */
+	struct sign_public writer;
+	uint64_t config_n;
+	const char *text; /* not NUL-terminated */
+	size_t len;
+};
+/* Signs; uses every field. */
+int vf_addendum_build(struct buf *b, const struct vf_addendum *a,
+		      struct secret *writer_seed) MUST_USE;
+/* Checks structure and the signature with the key that it names; whether that
+ * counts is the caller's to ask. text points into p. */
+int vf_addendum_parse(const void *p, size_t n,
+		      struct vf_addendum *out) MUST_USE;
+
 /* --- tree --- */
 struct vf_entry {
 	struct digest

@@ -196,16 +196,16 @@ int vault_gone(struct vault *v, const char *vm, const struct point_row *row,
 }
 
 /* Bytes of the point object, exactly. */
-static int read_object(struct vault *v, struct vm_head *h,
+static int read_object(struct vault *v, const char *vm, const char *vm_key,
 		       const struct point_row *row, void *buf, size_t len,
 		       uint64_t off)
 {
 	char key[VF_KEY_SIZE];
 	int r;
 
-	vf_key_gen(key, h->vm_key, 'p', &row->id);
+	vf_key_gen(key, vm_key, 'p', &row->id);
 	r = store_read(vault_store(v), key, buf, len, off);
-	return r == -ENOENT ? vault_gone(v, h->vm, row, key) : r;
+	return r == -ENOENT ? vault_gone(v, vm, row, key) : r;
 }
 
 static int read_record(struct vault *v, struct vm_head *h,
@@ -224,11 +224,13 @@ static int read_record(struct vault *v, struct vm_head *h,
 	if (!p->record || (whole && !p->object))
 		return fail(-ENOMEM, "no memory for its record");
 	if (whole) {
-		r = read_object(v, h, row, p->object, p->object_length, 0);
+		r = read_object(v, h->vm, h->vm_key, row, p->object,
+				p->object_length, 0);
 		if (!r)
 			memcpy(p->record, p->object, p->record_length);
 	} else {
-		r = read_object(v, h, row, p->record, p->record_length, 0);
+		r = read_object(v, h->vm, h->vm_key, row, p->record,
+				p->record_length, 0);
 	}
 	if (r)
 		return r;
@@ -241,7 +243,7 @@ static int read_record(struct vault *v, struct vm_head *h,
 }
 
 /* A section after the record: labels, escrow. */
-static int read_section(struct vault *v, struct vm_head *h,
+static int read_section(struct vault *v, const char *vm_key,
 			const struct point_row *row, struct vault_point *p,
 			const struct vf_section *s, const char *what,
 			uint8_t **ret)
@@ -259,7 +261,8 @@ static int read_section(struct vault *v, struct vm_head *h,
 	if (p->object)
 		memcpy(bytes, p->object + s->offset, s->length);
 	else
-		r = read_object(v, h, row, bytes, s->length, s->offset);
+		r = read_object(v, p->p.vm, vm_key, row, bytes, s->length,
+				s->offset);
 	if (r)
 		return r;
 	sha256(bytes, s->length, &d);
@@ -322,7 +325,8 @@ static int load_point(struct vault *v, struct vm_head *h,
 	if (!r && p->p.labels.length) {
 		DROP(mem) uint8_t *bytes = NULL;
 
-		r = read_section(v, h, row, p, &p->p.labels, "labels", &bytes);
+		r = read_section(v, h->vm_key, row, p, &p->p.labels, "labels",
+				 &bytes);
 		if (!r)
 			r = vf_labels_parse(bytes, p->p.labels.length,
 					    &p->info.labels, &p->info.nlabels);
@@ -353,4 +357,22 @@ int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 	}
 	*ret = p;
 	return 0;
+}
+
+int vault_point_escrow(struct vault *v, const char *vm_key,
+		       struct vault_point *p, struct escrow_docs *docs)
+{
+	const struct vf_section *s = &p->p.escrow;
+	DROP(mem) uint8_t *bytes = NULL;
+	char id[POINT_ID_TEXT];
+	int r;
+
+	if (!s->length)
+		return 0;
+	r = read_section(v, vm_key, &p->info.row, p, s, "escrow records",
+			 &bytes);
+	if (!r)
+		r = vf_escrow_parse(bytes, s->length, p->p.ndisks, docs);
+	point_id_text(&p->p.id, id);
+	return r ? blame(r, "%s: recovery point %s", p->p.vm, id) : 0;
 }

@@ -107,6 +107,11 @@ struct vault_point {
 };
 int vault_point(struct vault *v, struct vm_head *h, const struct point_row *row,
 		struct vault_point **ret) MUST_USE;
+/* Adds the escrow that is in its own object to docs, on failure too; addenda.h has
+ * the rest. */
+int vault_point_escrow(struct vault *v, const char *vm_key,
+		       struct vault_point *p,
+		       struct escrow_docs *docs) MUST_USE;
 
 /* What to say of an object that a point needs and that is not there, having
  * looked at the head anew: -ESTALE, the point was dropped; -EIO, the vault is

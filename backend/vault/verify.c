@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/vault/addenda.h"
 #include "backend/vault/verify_impl.h"
 
 #define VMS_PAGE 256
@@ -254,30 +255,28 @@ static int check_commits_exist(struct verify *f)
 
 /* --- points --- */
 
-static int check_escrow(struct verify *f, const struct vault_point *p)
+static int check_escrow(struct verify *f, struct vault_point *p)
 {
-	const struct vf_section *s = &p->p.escrow;
-	DROP(mem) uint8_t *bytes = NULL;
-	struct digest d;
-	char key[VF_KEY_SIZE];
-	int r;
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
 
-	if (!s->length)
-		return 0;
-	if (s->length > VF_ESCROW_MAX)
-		return fail(-EPROTO, "escrow of %" PRIu32 " bytes", s->length);
-	bytes = malloc(s->length);
-	if (!bytes)
-		return fail(-ENOMEM, "no memory for escrow");
-	vf_key_gen(key, f->head->vm_key, 'p', &p->p.id);
-	r = store_read(vault_store(f->v), key, bytes, s->length, s->offset);
-	if (r < 0)
-		return r;
-	sha256(bytes, s->length, &d);
-	if (!digest_equal(&d, &s->digest))
-		return fail(-EBADMSG, "%s: escrow does not match its digest",
-			    key);
-	return 0;
+	return vault_point_escrow(f->v, f->head->vm_key, p, &docs);
+}
+
+/* One of a point that was dropped is whole, and no matter. */
+static int check_addendum(void *ctx, const struct point_id *gen)
+{
+	struct verify *f = ctx;
+	DROP(mem) uint8_t *bytes = NULL;
+	struct vf_addendum a;
+	int r = addendum_read(f->v, f->head->vm, f->head->vm_key, gen, &bytes,
+			      &a);
+
+	return r == -ENOENT ? 0 : tell(f, r);
+}
+
+static int check_addenda(struct verify *f)
+{
+	return tell(f, addenda_list(f->v, f->head->vm_key, check_addendum, f));
 }
 
 /* One page of the chain; *next and *at are those of the page before it. */
@@ -474,6 +473,8 @@ static int check_head(struct verify *f, const struct configs *configs)
 		r = check_commits(f, configs);
 	else
 		r = check_commits_exist(f);
+	if (r == 0 && f->rq->level >= VERIFY_CHECKSUMS)
+		r = check_addenda(f);
 	if (r == 0)
 		r = f->rq->point ? check_one_point(f, &sound)
 				 : check_points(f, &sound);

@@ -104,6 +104,29 @@ static int put_labels(const struct backup_request *rq, struct buf *out)
 	return buf_check(out, "labels");
 }
 
+/* disks: in the order of the point. */
+static int put_escrow(const struct backup_request *rq,
+		      const struct backup_disk **disks, struct buf *out)
+{
+	for (size_t i = 0; i < rq->nescrow; i++) {
+		const struct escrow_addition *e = &rq->escrow[i];
+		struct escrow_doc doc = { .disk = -1,
+					  .text = (char *)(uintptr_t)e->text,
+					  .len = e->len };
+
+		for (size_t k = 0; e->disk && k < rq->ndisks; k++)
+			if (!strcmp(disks[k]->name, e->disk))
+				doc.disk = (int)k;
+		if (e->disk && doc.disk < 0)
+			return fail(-EINVAL,
+				    "escrow of disk %s, which is not "
+				    "backed up",
+				    e->disk);
+		vf_escrow_put(out, &doc, 1);
+	}
+	return buf_check(out, "escrow records");
+}
+
 /* --- the base --- */
 
 static int refuse_same_time(struct writer *w, int64_t t)
@@ -167,7 +190,7 @@ static int find_base(struct writer *w, const struct backup_request *rq,
 
 struct point_parts {
 	struct vf_point p;
-	struct buf labels, roots;
+	struct buf labels, escrow, roots;
 	struct buf object;
 	uint32_t record_length;
 };
@@ -176,16 +199,20 @@ static void drop_point_parts(struct point_parts *x)
 {
 	vf_point_release(&x->p);
 	buf_release(&x->labels);
+	buf_release(&x->escrow);
 	buf_release(&x->roots);
 	buf_release(&x->object);
 }
 
 static int init_parts(struct writer *w, const struct backup_request *rq,
+		      const struct backup_disk **disks,
 		      const struct vault_point *base, struct point_parts *x)
 {
 	struct vf_point *p = &x->p;
 	int r = put_labels(rq, &x->labels);
 
+	if (!r)
+		r = put_escrow(rq, disks, &x->escrow);
 	if (r)
 		return r;
 	p->vault = *vault_id(w->v);
@@ -207,9 +234,20 @@ static int init_parts(struct writer *w, const struct backup_request *rq,
 }
 
 /*
- * The object: record, labels, roots. The record's length does not depend on the
+ * The object: record, labels, escrow, roots. The record's length does not depend on the
  * offsets in it, so it is built once to know them, and once with them.
  */
+static void place_section(struct vf_section *s, const struct buf *b,
+			  uint32_t *at)
+{
+	if (!b->len)
+		return;
+	s->offset = *at;
+	s->length = (uint32_t)b->len;
+	sha256(b->data, b->len, &s->digest);
+	*at += s->length;
+}
+
 static int build_object(struct point_parts *x)
 {
 	struct vf_point *p = &x->p;
@@ -218,12 +256,8 @@ static int build_object(struct point_parts *x)
 	p->written_ns = time_now_ns();
 	vf_point_put(&x->object, p);
 	x->record_length = at = (uint32_t)x->object.len;
-	if (x->labels.len) {
-		p->labels.offset = at;
-		p->labels.length = (uint32_t)x->labels.len;
-		sha256(x->labels.data, x->labels.len, &p->labels.digest);
-		at += p->labels.length;
-	}
+	place_section(&p->labels, &x->labels, &at);
+	place_section(&p->escrow, &x->escrow, &at);
 	for (size_t i = 0; i < p->ndisks; i++) {
 		if (place_is_none(&p->disks[i].root_place))
 			continue;
@@ -233,6 +267,7 @@ static int build_object(struct point_parts *x)
 	buf_reset(&x->object);
 	vf_point_put(&x->object, p);
 	buf_add(&x->object, x->labels.data, x->labels.len);
+	buf_add(&x->object, x->escrow.data, x->escrow.len);
 	buf_add(&x->object, x->roots.data, x->roots.len);
 	return buf_check(&x->object, "the point object");
 }
@@ -292,13 +327,14 @@ static int run_backup(struct backup_run *run, const struct backup_disk **disks)
 	DROP(point_parts)
 	struct point_parts x = {
 		.labels = BUF_INIT(VF_LABELS_MAX),
+		.escrow = BUF_INIT(VF_ESCROW_MAX),
 		.roots = BUF_INIT(STORE_OBJECT_MAX),
 		.object = BUF_INIT(STORE_OBJECT_MAX),
 	};
 	const struct backup_request *rq = run->rq;
 	struct writer *w = run->w;
 	uint64_t seq;
-	int r = init_parts(w, rq, run->base, &x);
+	int r = init_parts(w, rq, disks, run->base, &x);
 
 	for (size_t i = 0; i < rq->ndisks; i++)
 		run->progress.total += plan_total(disks[i], rq->check_percent);

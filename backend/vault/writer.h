@@ -57,12 +57,22 @@ struct backup_disk {
 	int (*unchanged)(struct source *image);
 };
 
+/* An escrow document for a point. */
+struct escrow_addition {
+	struct point_id point; /* of vault_attach() only */
+	const char *disk;      /* NULL: the whole VM */
+	const char *text;      /* JSON */
+	size_t len;
+};
+
 struct backup_request {
 	const char *vm;
 	int64_t time_ns;
 	enum consistency consistency;
 	const struct label *labels;
 	size_t nlabels;
+	const struct escrow_addition *escrow;
+	size_t nescrow;
 	struct backup_disk *disks;
 	size_t ndisks;
 	/* NULL: the head's latest point is the base, if there is one. Required
@@ -99,6 +109,11 @@ int vault_backup(struct vault *v, const struct backup_request *rq,
  * is held. */
 int vault_prune(struct vault *v, const char *vm, const struct point_id *ids,
 		size_t n) MUST_USE;
+
+/* Adds escrow documents to points that exist, durably. -ENOENT: no such point, or
+ * disk. After another failure some may have been added. */
+int vault_attach(struct vault *v, const char *vm,
+		 const struct escrow_addition *add, size_t n) MUST_USE;
 
 /*
  * Writer keys. add: the public key of another host. retire: records the heads

@@ -8,6 +8,7 @@
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "backend/vault/writer.h"
+#include "tools/common/escrow_args.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/open.h"
 #include "tools/common/progress.h"
@@ -23,6 +24,7 @@ struct arguments {
 	struct string_list disks, changed, labels;
 	const char *time, *consistency, *base, *check, *image_format;
 	bool take_over;
+	struct escrow_args escrow;
 };
 
 /* All that a request points to. */
@@ -31,6 +33,7 @@ struct job {
 	char **names;		 /* of disks */
 	struct extents *extents; /* of disks; used where changed is not NULL */
 	struct label *labels;
+	struct escrow_list escrow;
 	struct point_id base;
 	struct progress progress;
 	uint64_t size; /* of all disks */
@@ -41,6 +44,7 @@ static void drop_arguments(struct arguments *a)
 	string_list_release(&a->disks);
 	string_list_release(&a->changed);
 	string_list_release(&a->labels);
+	drop_escrow_args(&a->escrow);
 }
 
 static void drop_job(struct job *j)
@@ -56,6 +60,7 @@ static void drop_job(struct job *j)
 	free(j->names);
 	free(j->extents);
 	free(j->labels);
+	escrow_list_release(&j->escrow);
 }
 
 static struct backup_disk *find_disk(struct job *j, const char *name)
@@ -326,6 +331,24 @@ static int set_values(struct job *j, const struct arguments *a)
 	return add_labels(j, &a->labels);
 }
 
+static int add_escrow(struct job *j, const struct escrow_args *a, bool standard)
+{
+	int r;
+
+	for (size_t i = 0; standard && i < a->escrow.n; i++) {
+		const char *file = strchr(a->escrow.v[i], '=');
+
+		if (!strcmp(file ? file + 1 : a->escrow.v[i], "-"))
+			return bad_usage("--changed and --escrow cannot both "
+					 "read standard input");
+	}
+	r = escrow_args_read(a, (const char *const *)j->names, j->rq.ndisks,
+			     &j->escrow);
+	j->rq.escrow = j->escrow.v;
+	j->rq.nescrow = j->escrow.n;
+	return r;
+}
+
 static int find_base(struct job *j, struct opened *o, const char *text)
 {
 	struct point_row row;
@@ -474,9 +497,13 @@ static int prepare(struct job *j, struct opened *o, const struct command *c,
 	if (r == 0)
 		r = set_values(j, a);
 	if (r == 0)
+		r = escrow_args_check(&a->escrow);
+	if (r == 0)
 		r = add_disks(j, url, a);
 	for (size_t i = 0; i < a->changed.n && r == 0; i++)
 		r = add_changed(j, a->changed.v[i], &standard);
+	if (r == 0)
+		r = add_escrow(j, &a->escrow, standard);
 	if (r == 0)
 		r = open_writing(c, o);
 	if (r == 0)
@@ -508,6 +535,7 @@ int cmd_backup(int argc, char **argv)
 		  "differs" },
 		{ 'l', "label", OPTION_LIST, &a.labels, "KEY=VALUE",
 		  "a label of the point; may be repeated" },
+		ESCROW_OPTIONS(a.escrow),
 		{ 0, "image-format", OPTION_VALUE, &a.image_format, "FORMAT",
 		  "raw, vhd or auto (default: a VHD is known by its footer)" },
 		{ 0, "take-over", OPTION_FLAG, &a.take_over, NULL,

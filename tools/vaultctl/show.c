@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/base/parse.h"
+#include "crypt/escrow.h"
 #include "tools/common/open.h"
 #include "tools/vaultctl/vaultctl.h"
 
@@ -107,11 +108,42 @@ static void print_point(const struct point_info *p, const char *name)
 			    p->labels[i].value);
 }
 
+static void print_escrow(const struct escrow_docs *docs,
+			 const struct point_info *p)
+{
+	for (size_t i = 0; i < docs->n; i++) {
+		DROP(escrow_record) struct escrow_record rec = { 0 };
+		const struct escrow_doc *d = &docs->v[i];
+		char place[ESCROW_PLACE_SIZE], kek[WRAP_NAME_SIZE];
+
+		if (escrow_parse(d->text, d->len, &rec) < 0) {
+			print_field(i ? "" : "Escrow",
+				    "a document of another kind");
+			continue;
+		}
+		if (d->disk >= 0)
+			snprintf(rec.disk, sizeof(rec.disk), "%s",
+				 p->disks[d->disk].name);
+		escrow_place(&rec, place);
+		if (!rec.nwraps)
+			print_field(i ? "" : "Escrow",
+				    "%s: not wrapped, so "
+				    "not kept",
+				    place);
+		for (size_t k = 0; k < rec.nwraps; k++) {
+			wrap_name(&rec.wraps[k], kek);
+			print_field(i || k ? "" : "Escrow", "%s: KEK %s", place,
+				    kek);
+		}
+	}
+}
+
 static int show_point(const struct command *c, struct opened *o, const char *vm,
 		      const char *point)
 {
 	DROP(point_info) struct point_info *p = NULL;
 	char name[POINT_NAME_SIZE];
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
 	struct point_row row;
 	struct json *j;
 	int r = catalog_find_point(o->catalog, o->name, vm, point, &row);
@@ -120,14 +152,19 @@ static int show_point(const struct command *c, struct opened *o, const char *vm,
 		r = catalog_point(o->catalog, o->name, vm, &row, &p);
 	if (r == 0)
 		r = name_point(o, vm, &row, name);
+	if (r == 0)
+		r = catalog_escrow(o->catalog, o->name, vm, p, &docs);
 	if (r < 0)
 		return r;
 	if (c->json) {
 		j = point_json(p);
+		if (docs.n)
+			json_set(j, "escrow", escrow_references(&docs, p));
 		json_set_str(j, "name", name);
 		return print_json(j);
 	}
 	print_point(p, name);
+	print_escrow(&docs, p);
 	return print_disks(p);
 }
 

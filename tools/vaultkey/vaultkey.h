@@ -6,7 +6,9 @@
 #include "tools/common/output.h"
 #include "tools/common/program.h"
 
+int cmd_attach(int argc, char **argv) MUST_USE;
 int cmd_close(int argc, char **argv) MUST_USE;
 int cmd_escrow(int argc, char **argv) MUST_USE;
 int cmd_open(int argc, char **argv) MUST_USE;
+int cmd_rewrap(int argc, char **argv) MUST_USE;
 int cmd_unwrap(int argc, char **argv) MUST_USE;
