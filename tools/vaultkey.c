@@ -6,6 +6,7 @@ static const struct subcommand commands[] = {
 	{ "unwrap", cmd_unwrap, "unwrap the BEK of an escrow record" },
 	{ "open", cmd_open, "open volumes in the kernel, as block devices" },
 	{ "close", cmd_close, "take down what 'open' made" },
+	{ "check", cmd_check, "prove that the volumes of points open" },
 	{ "escrow", cmd_escrow, "wrap a key as an escrow record" },
 	{ "rewrap", cmd_rewrap, "wrap the keys of points for another KEK too" },
 	{ "attach", cmd_attach, "add escrow records to a point" },

@@ -7,6 +7,7 @@
 #include "tools/common/program.h"
 
 int cmd_attach(int argc, char **argv) MUST_USE;
+int cmd_check(int argc, char **argv) MUST_USE;
 int cmd_close(int argc, char **argv) MUST_USE;
 int cmd_escrow(int argc, char **argv) MUST_USE;
 int cmd_open(int argc, char **argv) MUST_USE;
