@@ -116,6 +116,8 @@ static int start(ENGINE *e, const char *module)
 	if (module && !ENGINE_ctrl_cmd_string(e, "MODULE_PATH", module, 0))
 		return fail(-EIO, "the pkcs11 engine refuses module %s",
 			    module);
+	/* What went wrong is ours to say; versions without it do no harm. */
+	(void)ENGINE_ctrl_cmd_string(e, "QUIET", NULL, 1);
 	if (ENGINE_init(e) != 1) {
 		ERR_clear_error();
 		return fail(-EIO,
