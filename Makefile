@@ -223,7 +223,7 @@ check-azure check-s3: check-%:
 	@$(TEST_ENV) tests/remote/run $* $(T)
 
 demo: deps
-	+@$(MAKE) $(JOBS) all
+	+@$(MAKE) $(JOBS) all $(addprefix $(B)/tests/tools/,encrypt mkbitlocker)
 	@$(TEST_ENV) tests/demo.sh
 
 bench:

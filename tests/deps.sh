@@ -25,6 +25,7 @@ declare -A package_of=(
 	[xz]=xz-utils
 	[node]=nodejs
 	[mkfs.fat]=dosfstools
+	[mkntfs]=ntfs-3g
 	[softhsm2-util]=softhsm2
 	[pkcs11-engine]=libengine-pkcs11-openssl
 	[qemu-system-x86_64]=qemu-system-x86
@@ -53,7 +54,7 @@ declare -A package_of_module=(
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?curl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?softhsm2-util ?pkcs11-engine ?mkfs.fat ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
+	[check]="python3 openssl ?curl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?softhsm2-util ?pkcs11-engine ?mkfs.fat ?mkntfs ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
 	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img dmsetup lvm mke2fs mkfs.xfs blkid fusermount3"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"
