@@ -36,6 +36,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 #include "backend/base/rd.h"
@@ -986,6 +987,8 @@ static int pack_key(const struct bitlocker *b, struct secret *fvek,
 int bitlocker_unlock(const struct bitlocker *b, struct secret *key, bool text,
 		     struct secret **ret)
 {
+	/* Contexts hold keys, and their schedules. */
+	DROP(arena) bool in = arena_enter();
 	DROP(secret) struct secret *vmk = NULL;
 	DROP(secret) struct secret *fvek = NULL;
 	int r = -ENOKEY;

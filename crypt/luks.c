@@ -30,6 +30,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/err.h"
 #include "backend/base/json.h"
 #include "backend/base/log.h"
@@ -742,6 +743,19 @@ static int load(int fd, const struct luks *l, const char *device,
 	return 0;
 }
 
+struct key_wanted {
+	struct crypt_device *cd;
+	const struct luks *l;
+	struct secret *passphrase, **ret;
+};
+
+static int run_get_key(void *ctx)
+{
+	struct key_wanted *x = ctx;
+
+	return get_key(x->cd, x->l, x->passphrase, x->ret);
+}
+
 int luks_unlock(struct source *s, const struct luks *l,
 		struct secret *passphrase, struct secret **ret)
 {
@@ -755,7 +769,13 @@ int luks_unlock(struct source *s, const struct luks *l,
 	DROP(crypt) struct crypt_device *cd = NULL;
 
 	r = load(fd, l, NULL, &cd);
-	return r < 0 ? r : get_key(cd, l, passphrase, ret);
+	if (r < 0)
+		return r;
+
+	/* Derived keys pass through its frames, and OpenSSL's memory. */
+	struct key_wanted x = { cd, l, passphrase, ret };
+
+	return arena_run(run_get_key, &x);
 }
 
 /* --- the kernel --- */

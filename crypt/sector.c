@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/err.h"
 
 #define BLOCK 16
@@ -134,6 +135,9 @@ DROP_DEFINE(cipher, struct cipher *, cipher_free)
 static int keyed(const EVP_CIPHER *cipher, const uint8_t *key, int encrypt,
 		 EVP_CIPHER_CTX **ret)
 {
+	/* A context holds the key, and its schedule. */
+	DROP(arena) bool in = arena_enter();
+
 	*ret = EVP_CIPHER_CTX_new();
 	if (!*ret)
 		return fail(-ENOMEM, "out of memory");
