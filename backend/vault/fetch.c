@@ -86,11 +86,18 @@ uint64_t fetch_ahead(struct fetch *f)
 	return min_u64(share, link_ahead(&f->link)) / VF_FRAME_SIZE;
 }
 
-/* Several in what is ahead: else the way would be empty between two. */
+/* Several in what is ahead: else the way would be empty between two. A small cache has
+ * room for few, which had better not be tiny. */
+#define WINDOWS_AHEAD 8
+#define WINDOWS_AHEAD_FEW 2
+#define AHEAD_SMALL 32u
+
 uint32_t fetch_window(struct fetch *f)
 {
-	uint64_t frames = min_u64(link_window(&f->link) / VF_FRAME_SIZE,
-				  fetch_ahead(f) / 8);
+	uint64_t ahead = fetch_ahead(f);
+	uint64_t most = ahead / (ahead < AHEAD_SMALL ? WINDOWS_AHEAD_FEW
+						     : WINDOWS_AHEAD);
+	uint64_t frames = min_u64(link_window(&f->link) / VF_FRAME_SIZE, most);
 
 	return (uint32_t)max_u64(1, min_u64(frames, FRAMES_MAX));
 }
