@@ -97,7 +97,7 @@ for round in 1 2 3; do
 	done
 	run_ok on $((1 - winner)) vaultctl restore -q "$url" vm$round latest \
 		--to out.img
-	assert_same out.img $winner.img
+	assert_same out.img "$winner.img"
 	rm -f out.img
 done
 assert_eq $won 3
