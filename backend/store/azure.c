@@ -207,7 +207,7 @@ static bool azure_again(struct remote_op *op, const struct http_response *h,
 	       ask_first(a, op);
 }
 
-static bool azure_stale(struct remote_op *op, const struct http_response *h)
+static int azure_judge(struct remote_op *op, const struct http_response *h)
 {
 	struct azure *a = azure_of(op->r);
 	const char *when = http_header(h, "Last-Modified");
@@ -217,14 +217,13 @@ static bool azure_stale(struct remote_op *op, const struct http_response *h)
 		/* It answers again. */
 		if (a->secondary)
 			atomic_store(&a->failing_until_ns, 0);
-		return false;
+		return 0;
 	}
 	if (!op->key || !when || h->status / 100 != 2 ||
 	    !strptime(when, "%a, %d %b %Y %H:%M:%S GMT", &tm) ||
 	    (int64_t)timegm(&tm) < sync_time(a))
-		return false;
-	op->first_only = true;
-	return true;
+		return 0;
+	return ask_first(a, op) ? 1 : -ENOENT;
 }
 
 /* --- lists --- */
@@ -312,7 +311,7 @@ static const struct remote_kind azure_kind = {
 	.backoff_ms = 4000,
 	.prepare = azure_prepare,
 	.again = azure_again,
-	.stale = azure_stale,
+	.judge = azure_judge,
 	.by_marker = true,
 	.list_query = azure_list_query,
 	.list_parse = azure_list_parse,

@@ -33,6 +33,8 @@
 #define BUDGET_MS 60000
 #define FIRST_MS 15000
 #define BACKOFF_MS 1000
+/* A try that is begun has at least so long. */
+#define TRY_MIN_MS 1000
 #define EXPLANATION_MAX (64u << 10)
 #define BUFFER_SIZE (512L << 10)
 /* How often a waiting caller asks whether it is still wanted. */
@@ -84,6 +86,7 @@ try {
 	int verdict;	       /* negative: the answer is refused */
 	struct err_saved said; /* with verdict */
 	CURLcode code;
+	unsigned times;	       /* how often it went out */
 	uint64_t began_ns;     /* when it left the queue */
 	struct try *next;      /* lock */
 	bool is_running, done; /* lock */
@@ -284,6 +287,22 @@ static size_t on_send(char *p, size_t size, size_t n, void *arg)
 		}
 	}
 	return done;
+}
+
+/*
+ * Counts what goes out: a request that found its kept connection dead is sent
+ * again by libcurl itself, and whoever removes something must know. Nothing of
+ * it is kept.
+ */
+static int on_debug(CURL *easy, curl_infotype type, char *data, size_t n,
+		    void *arg)
+{
+	struct try *y = arg;
+
+	if (type == CURLINFO_HEADER_OUT &&
+	    !(n > 8 && !memcmp(data, "CONNECT ", 8)))
+		y->times++;
+	return 0;
 }
 
 /* libcurl rewinds when a kept connection turns out to be dead. */
@@ -556,6 +575,12 @@ static int try_make(struct try *y, uint64_t left)
 	curl_easy_setopt(y->easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
 	curl_easy_setopt(y->easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE);
 	curl_easy_setopt(y->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(y->easy, CURLOPT_DEBUGFUNCTION, on_debug);
+	curl_easy_setopt(y->easy, CURLOPT_DEBUGDATA, y);
+	curl_easy_setopt(y->easy, CURLOPT_VERBOSE, 1L);
+	/* On a connection of its own libcurl never sends it twice. */
+	if (q->once)
+		curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
 	if (y->t->h->ca_file)
 		curl_easy_setopt(y->easy, CURLOPT_CAINFO, y->t->h->ca_file);
 	if (y->t->h->o.direct)
@@ -670,6 +695,11 @@ static void count(struct try *y)
 		  (long long)first);
 
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
+	if (y->times > 1) {
+		y->t->a->tries += y->times - 1;
+		h->counts.requests += y->times - 1;
+		h->counts.retries += y->times - 1;
+	}
 	h->counts.bytes_in += (uint64_t)in;
 	h->counts.bytes_out += (uint64_t)out;
 	if (y->code == CURLE_OK && first > before && !y->wire.body_len) {
@@ -885,7 +915,7 @@ static int one_try(struct transfer *t, struct outcome *o)
 
 	*o = (struct outcome){ 0 };
 	t->a->tries++;
-	r = try_make(&y, max_u64(left_ms(t), 1));
+	r = try_make(&y, max_u64(left_ms(t), TRY_MIN_MS));
 	if (r == 0)
 		r = try_run(&y);
 	if (r < 0)

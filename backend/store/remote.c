@@ -15,6 +15,7 @@
 #define WHAT_MAX 1600
 #define URL_MAX 8192
 #define PUT_TRIES 8
+#define LIST_TRIES 3
 #define PAGES_MAX 1000000
 
 static struct remote *remote_of(struct store *s)
@@ -170,9 +171,15 @@ int remote_call(struct remote_op *op, struct http_request *q,
 	for (int i = 0; i < 2; i++) {
 		int e = http_do(r->http, q, a);
 
-		if (e < 0 || !r->kind->stale || !r->kind->stale(op, a))
+		if (e < 0 || !r->kind->judge)
 			return e;
+		e = r->kind->judge(op, a);
+		if (e == 0)
+			return 0;
 		http_response_release(a);
+		if (e < 0)
+			return fail(e, "%s is not there, in the secondary copy",
+				    q->what);
 	}
 	return fail(-EAGAIN, "%s: its copy is older than asked for", q->what);
 }
@@ -613,7 +620,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static int fetch_page(struct walk *w, struct listing *page)
+static int fetch_page_once(struct walk *w, struct listing *page)
 {
 	struct remote *r = w->r;
 	DROP(http_response) struct http_response a = { 0 };
@@ -651,6 +658,16 @@ static int fetch_page(struct walk *w, struct listing *page)
 		return remote_refused(r, what, &a);
 	e = r->kind->list_parse(&op, (char *)a.body.data, a.body.len, page);
 	return e < 0 ? blame(e, "%s", what) : 0;
+}
+
+/* An answer in XML that is not whole is as good as one that broke off. */
+static int fetch_page(struct walk *w, struct listing *page)
+{
+	int e = -EPROTO;
+
+	for (int i = 0; i < LIST_TRIES && e == -EPROTO; i++)
+		e = fetch_page_once(w, page);
+	return e;
 }
 
 /* Those that are not ours are left out: other people's, and the probes'. */
@@ -818,7 +835,10 @@ int remote_init(struct remote *r, const struct remote_kind *kind,
 	struct http_options ho = { .ca_file = o->ca_file,
 				   .connections = CONNECTIONS,
 				   .budget_ms = o->budget_ms,
-				   .backoff_ms = kind->backoff_ms };
+				   .backoff_ms = o->backoff_ms
+							 ? o->backoff_ms
+							 : kind->backoff_ms,
+				   .stall_ms = o->stall_ms };
 	static const struct rlimit none = { 0, 0 };
 	int e = store_init(&r->base, &remote_ops, url->shown, true);
 

@@ -46,9 +46,9 @@ struct remote_kind {
 	/* An answer that means "again". Optional. */
 	bool (*again)(struct remote_op *op, const struct http_response *a,
 		      const char *code);
-	/* Judges an answer that is no failure; optional. True: ask once more,
-	 * op says how. */
-	bool (*stale)(struct remote_op *op, const struct http_response *a);
+	/* Judges an answer that is no failure; optional. 1: ask once more, op
+	 * says how. -ENOENT: it does not count. */
+	int (*judge)(struct remote_op *op, const struct http_response *a);
 	/* The query of one page. Either after (a whole key, or "") or marker
 	 * is given; by_marker says which the service can do. */
 	bool by_marker;

@@ -104,6 +104,8 @@ struct store_options {
 	const char *sas_file; /* Azure: a file that holds a SAS */
 	bool secondary;	      /* Azure: read the secondary copy as well */
 	uint64_t budget_ms;   /* how long a request is tried */
+	uint64_t backoff_ms;  /* unit of the waits between tries */
+	uint64_t stall_ms;    /* how long nothing may come */
 	/* Azure: sets Authorization ("Bearer ...") of one try, by a token for
 	 * https://storage.azure.com/. Any thread; may take long. */
 	int (*bearer)(void *ctx, struct http_wire *w);
