@@ -27,7 +27,8 @@
 
 bool verify_fatal(int r)
 {
-	return r == -ECANCELED || r == -ENOMEM || r == -ENXIO;
+	/* What cannot be had just now is not bad. */
+	return r == -ECANCELED || r == -ENOMEM || r == -ENXIO || r == -EAGAIN;
 }
 
 /* Was the point that it is at dropped since its row was read? */

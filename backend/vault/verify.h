@@ -62,8 +62,8 @@ struct verify_result {
 /*
  * 0 when all was looked at, bad or not: see out->bad. Negative when it could
  * not go on:
- * -ECANCELED, -ENOMEM, -ENXIO (the store is gone), -ENOENT (no such VM or point). *out is set in any
- * case. What is dropped by others while it works is left out.
+ * -ECANCELED, -ENOMEM, -ENXIO (the store is gone), -EAGAIN (it does not answer), -ENOENT (no such
+ * VM or point). *out is set in any case. What is dropped by others while it works is left out.
  */
 int vault_verify(struct vault *v, const struct verify_request *rq,
 		 struct verify_result *out) MUST_USE;

@@ -133,8 +133,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         t = self.trouble
         if t == "503":
             raise Refused(503, "ServerBusy" if self.kind == "azure" else "SlowDown")
-        if t == "503-later":
-            self.answer(503, self.error("ServerBusy"), {"Retry-After": "1"})
+        if t in ("503-later", "503-far"):
+            self.answer(503, self.error("ServerBusy"), {"Retry-After": "1" if t == "503-later" else "3600"})
             return True
         if t == "500":
             raise Refused(500, "OperationTimedOut" if self.kind == "azure" else "InternalError")
