@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # needs: VAULT_URL_BASE
-# timeout: 120
+# timeout: 240
 #
 # Backups killed at some moments leave a whole vault, and the next one goes on.
 . "$SRC/tests/lib.sh"

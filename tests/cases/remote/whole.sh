@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # needs: VAULT_URL_BASE
+# timeout: 240
 #
 # A vault on object storage from beginning to end: made, filled, listed, verified,
 # pruned, restored from, mounted. What lets us in is seen nowhere.
