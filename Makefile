@@ -228,7 +228,7 @@ demo: deps
 
 bench:
 	@tests/deps.sh build check bench $(PKGS)
-	+@$(MAKE) $(JOBS) all $(call exe,$(BENCHES) tests/unit/test_budget.c)
+	+@$(MAKE) $(JOBS) all $(call exe,$(BENCHES) tests/unit/test_budget.c $(HELPERS))
 	@$(TEST_ENV) tests/bench/bench.py $(BENCH_ARGS)
 
 # Over radosgw on loopback, behind a proxy of ours.

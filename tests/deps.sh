@@ -60,7 +60,7 @@ declare -A group=(
 	[fuzz]="clang libfuzzer"
 	[azure]="node npm python3"
 	[s3]="python3"
-	[bench]="python3 ?restic ?borg ?casync"
+	[bench]="python3 ?restic ?borg ?casync ?dislocker-file ?bdemount ?cryptsetup"
 	[bench-remote]="python3 ?rclone ?s3backer"
 )
 

@@ -479,6 +479,113 @@ def random_requests(b):
            0 < len(pages) <= 2 * count and not again)
 
 
+# --- encrypted volumes
+
+BOOT = bytearray(512)
+BOOT[:11] = b"\xeb\x52\x90NTFS    "
+BOOT[11:14] = b"\0\2\x08"
+BOOT[510:] = b"\x55\xaa"
+
+
+def encrypted(b, kind):
+    """The image as a volume of this kind, and in a vault of its own: paths of both and
+    of the key."""
+    image, key, vault = (b.ram / f"{kind}.{x}" for x in ("img", "key", "vault"))
+    shutil.copyfile(b.image(), image)
+    if kind.startswith("800"):
+        # As much of NTFS as libbde looks at: its size.
+        boot = bytearray(BOOT)
+        boot[40:48] = (b.size // 512 - 1).to_bytes(8, "little")
+        with open(image, "r+b") as f:
+            f.write(boot)
+        b.run(BUILD / "tests/tools/mkbitlocker", "-m", kind, "-k", key, image)
+    else:
+        luks(b, image, key)
+    os.chmod(key, 0o600)
+    b.vaultctl("init", vault, "--name", "bench")
+    b.vaultctl("backup", vault, "vm", "--disk", f"os={image}")
+    return image, key, vault
+
+
+def luks(b, image, key):
+    """In place: the first MiB becomes the header."""
+    volume_key = b.ram / "volume.key"
+    volume_key.write_bytes(random.Random(1).randbytes(64))
+    key.write_bytes(b"a passphrase")
+    b.run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--cipher",
+          "aes-xts-plain64", "--key-size", "512", "--volume-key-file", volume_key,
+          "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size",
+          "512", "--offset", "2048", "--luks2-metadata-size", "16k",
+          "--luks2-keyslots-size", "256k", "--key-file", key, image)
+    b.run(BUILD / "tests/tools/encrypt", "-o", "1M", volume_key, image)
+
+
+def volume_row(b, kind, targets):
+    image, key, vault = encrypted(b, kind)
+
+    def ours():
+        m = Mount([BUILD / "vaultfs", "-f", "-B", key, vault, b.ram / "mnt"],
+                  b.ram / "mnt", b.env)
+        with m:
+            return b.meter("read", m.mnt / "bench/vm/latest/volumes/os.img")[0]
+
+    def plain():
+        m, path = b.mount()
+        with m:
+            return b.meter("read", path)[0]
+
+    def peer(argv, name):
+        def run():
+            if not shutil.which(argv[0]):
+                raise Skipped(f"{argv[0]} is not installed")
+            mnt = b.ram / "pmnt"
+            mnt.mkdir(exist_ok=True)
+            b.run(*argv, mnt)
+            try:
+                return b.meter("read", mnt / name)[0]
+            finally:
+                subprocess.run(["fusermount3", "-u", mnt], check=False,
+                               capture_output=True)
+        return run
+
+    peers = [Peer("the same unencrypted", plain, targets.get("plain"), 300)]
+    if kind.startswith("800"):
+        peers.append(Peer("dislocker on the image",
+                          peer(["dislocker-fuse", "-V", image, "-f", key, "--"],
+                               "dislocker-file"), targets.get("dislocker"), b.peer_seconds))
+        if kind != "8005":  # which it does not read
+            peers.append(Peer("bdemount on the image",
+                              peer(["bdemount", "-s", key, image], "bde1"),
+                              targets.get("bdemount"), b.peer_seconds))
+    try:
+        values, limits = b.turns(ours, peers)
+    finally:
+        remove(image, key, vault)
+    b.against_hash("1 MiB reads through the mount", values, limits)
+    for p in peers:
+        b.against_peer("1 MiB reads through the mount", values, p)
+
+
+@row("BitLocker XTS-128, decrypted in the mount")
+def bitlocker_128(b):
+    volume_row(b, "8004", {"plain": 0.65, "dislocker": 1.7, "bdemount": 5})
+
+
+@row("BitLocker XTS-256, decrypted in the mount")
+def bitlocker_256(b):
+    volume_row(b, "8005", {"plain": 0.65, "dislocker": 1.7})
+
+
+@row("BitLocker CBC and diffuser, decrypted in the mount")
+def bitlocker_elephant(b):
+    volume_row(b, "8000", {"dislocker": 1, "bdemount": 1})
+
+
+@row("LUKS aes-xts, decrypted in the mount")
+def luks_xts(b):
+    volume_row(b, "luks", {"plain": 0.65})
+
+
 def timed_backup(b, above, sync):
     """A first backup into a new vault; bytes of image a second."""
     path = above / "new-vault"
