@@ -26,6 +26,8 @@ enum long_only {
 	OPT_SECONDARY,
 	OPT_TRUST_UNSEALED,
 	OPT_HEADER,
+	OPT_KEK_HOST,
+	OPT_KV_RESOURCE,
 };
 
 static const struct {
@@ -59,6 +61,10 @@ static const struct {
 	{ 'K', "keys", "FILE", "a file of such KEKs, one a line" },
 	{ 'B', "bek", "FILE", "a volume's own key" },
 	{ 'P', "password-file", "FILE", "a passphrase or recovery password" },
+	{ OPT_KEK_HOST, "kek-host", "OLD=NEW",
+	  "what was in the key vault OLD is in NEW" },
+	{ OPT_KV_RESOURCE, "kv-resource", "HOST",
+	  "this key vault gets a token for whatever it names" },
 	{ OPT_TRUST_UNSEALED, "trust-unsealed", NULL,
 	  "use records of vaults that are not pinned" },
 	{ OPT_HEADER, "header", "[VM/]VOLUME=FILE",
@@ -221,7 +227,12 @@ static int add_key(struct args *a, enum args_key_kind kind, const char *text)
 	a->keys = more;
 	if (!*text)
 		return fail(-EINVAL, "a key's file has no name");
-	r = key_text(text, &more[a->nkeys].text);
+	if (kind == ARGS_KEK_HOST || kind == ARGS_KV_RESOURCE) {
+		more[a->nkeys].text = NULL;
+		r = set_text(&more[a->nkeys].text, text);
+	} else {
+		r = key_text(text, &more[a->nkeys].text);
+	}
 	if (r)
 		return r;
 	more[a->nkeys++].kind = kind;
@@ -246,6 +257,16 @@ static int add_bek(struct args *a, const char *value)
 static int add_password(struct args *a, const char *value)
 {
 	return add_key(a, ARGS_PASSWORD, value);
+}
+
+static int add_kek_host(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_KEK_HOST, value);
+}
+
+static int add_kv_resource(struct args *a, const char *value)
+{
+	return add_key(a, ARGS_KV_RESOURCE, value);
 }
 
 /* [VM/]VOLUME=FILE */
@@ -466,6 +487,8 @@ static const struct {
 	{ "keys", add_keys_file },
 	{ "bek", add_bek },
 	{ "password_file", add_password },
+	{ "kek_host", add_kek_host },
+	{ "kv_resource", add_kv_resource },
 	{ "header", add_header },
 	{ "keys_gid", set_keys_gid },
 };
@@ -638,6 +661,10 @@ static int one_option(struct args *a, int c, const char *value,
 	case OPT_TRUST_UNSEALED:
 		a->trust_unsealed = true;
 		return 0;
+	case OPT_KEK_HOST:
+		return add_kek_host(a, value);
+	case OPT_KV_RESOURCE:
+		return add_kv_resource(a, value);
 	case OPT_HEADER:
 		return add_header(a, value);
 	case 'k':

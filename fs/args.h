@@ -39,7 +39,9 @@ struct args {
 			ARGS_KEK,
 			ARGS_KEYS,
 			ARGS_BEK,
-			ARGS_PASSWORD
+			ARGS_PASSWORD,
+			ARGS_KEK_HOST,
+			ARGS_KV_RESOURCE,
 		} kind;
 		char *text;
 	} * keys;

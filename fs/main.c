@@ -21,6 +21,7 @@
 #include "backend/base/log.h"
 #include "backend/catalog.h"
 #include "backend/vault/keys.h"
+#include "crypt/keyvault.h"
 #include "fs/args.h"
 #include "fs/fuse.h"
 #include "fs/mountpoint.h"
@@ -138,20 +139,38 @@ static void drop_keys(struct keys *k)
 	free(k->headers);
 }
 
+static int blame_if(int r, const char *option)
+{
+	return r ? blame(r, "%s", option) : 0;
+}
+
+/* What Key Vault is told comes before the keys that are there. */
+static int tell_keyvault(const struct args_key *key)
+{
+	if (key->kind == ARGS_KEK_HOST)
+		return keyvault_map_host(key->text);
+	if (key->kind == ARGS_KV_RESOURCE)
+		return keyvault_trust_resource(key->text);
+	return 0;
+}
+
 static int add_key(struct keyring *k, const struct args_key *key)
 {
-	static const struct {
-		const char *option;
-		int (*add)(struct keyring *k, const char *text);
-	} kinds[] = {
-		[ARGS_KEK] = { "--kek", keyring_add_kek },
-		[ARGS_KEYS] = { "--keys", keyring_add_file },
-		[ARGS_BEK] = { "--bek", keyring_add_bek },
-		[ARGS_PASSWORD] = { "--password-file", keyring_add_password },
-	};
-	int r = kinds[key->kind].add(k, key->text);
-
-	return r ? blame(r, "%s", kinds[key->kind].option) : 0;
+	switch (key->kind) {
+	case ARGS_KEK:
+		return blame_if(keyring_add_kek(k, key->text), "--kek");
+	case ARGS_KEYS:
+		return blame_if(keyring_add_file(k, key->text), "--keys");
+	case ARGS_BEK:
+		return blame_if(keyring_add_bek(k, key->text), "--bek");
+	case ARGS_PASSWORD:
+		return blame_if(keyring_add_password(k, key->text),
+				"--password-file");
+	case ARGS_KEK_HOST:
+	case ARGS_KV_RESOURCE:
+		break;
+	}
+	return 0;
 }
 
 /* May ask for passphrases, on the terminal. Also without keys: a volume may open
@@ -167,6 +186,8 @@ static int keys_open(struct keys *k, const struct args *a)
 	if (r)
 		return r;
 	keyring_keep_going(k->keyring);
+	for (size_t i = 0; i < a->nkeys && !r; i++)
+		r = tell_keyvault(&a->keys[i]);
 	for (size_t i = 0; i < a->nkeys && !r; i++)
 		r = add_key(k->keyring, &a->keys[i]);
 	if (r)
