@@ -27,6 +27,7 @@ passphrase() {
 format_luks() {
 	local file=$1 version=$2 key=$3 pass=$4
 	shift 4
+	# shellcheck disable=SC2046
 	cryptsetup luksFormat -q --type "luks$version" --volume-key-file "$key" \
 		--key-size 512 --cipher aes-xts-plain64 \
 		--pbkdf-force-iterations 1000 --use-urandom \
@@ -43,6 +44,7 @@ luks() {
 	((version == 2)) || off=$((2 << 20))
 	rm -f -- "$file"
 	truncate -s $((off + $(stat -c %s "$clear"))) "$file"
+	# shellcheck disable=SC2046
 	format_luks "$file" "$version" "$key" "$pass" --offset $((off / 512)) \
 		$( ((version == 2)) && echo --sector-size "$sector")
 	dd if="$clear" of="$file" bs=1M seek=$((off >> 20)) conv=notrunc status=none
@@ -57,6 +59,7 @@ luks_detached() {
 	truncate -s 4M "$header"
 	cp -- "$6" "$data"
 	# The header is of a device, which the data's file stands for.
+	# shellcheck disable=SC2046
 	cryptsetup luksFormat -q --type "luks$version" --volume-key-file "$key" \
 		--key-size 512 --cipher aes-xts-plain64 --header "$header" \
 		--pbkdf-force-iterations 1000 --use-urandom \

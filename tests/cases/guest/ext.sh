@@ -50,8 +50,8 @@ run_fails 1 "$guest" cat inline /etc/small
 assert_contains "$ERR" "lies in its inode"
 
 # Damage is told, and no more is asked than there is.
-head -c 8M image >cut
-run_fails 1 "$guest" cat cut /etc/small
+head -c 8M image >short.img
+run_fails 1 "$guest" cat short.img /etc/small
 assert_contains "$ERR" "more than there are"
 # A name in a directory is another one now: its checksum does not match.
 python3 - <<'EOF'

@@ -63,7 +63,8 @@ exec 5<$point/volumes/os-p2.img
 cat <&5 >all
 assert_same all clear
 exec 5<&-
-wait_until 20 eval '(( $(stats dropped) > dropped ))'
+is_dropped() { (($(stats dropped) > dropped)); }
+wait_until 20 is_dropped
 # All numbers of nodes are different, those of all points too.
 assert_eq "$(find mnt/v/vm/2026* | wc -l)" "$(find mnt/v/vm/2026* -printf '%i\n' | sort -u | wc -l)"
 umount_vault mnt
@@ -124,20 +125,20 @@ chmod 755 "$mnt"
 point=$mnt/v/vm/latest
 nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
 mount_vault -o allow_other,keys_gid=4242 -B p1 vault "$mnt"
-assert_eq "$(stat -c '%a %g' $point/volumes $point/volumes/os-p2.img)" "750 4242
+assert_eq "$(stat -c '%a %g' "$point/volumes" "$point/volumes/os-p2.img")" "750 4242
 440 4242"
-cat $point/volumes/os-p2.img >/dev/null
+cat "$point/volumes/os-p2.img" >/dev/null
 for f in volumes volumes/os-p2.img volumes/volumes.json escrow; do
-	run_fails -l any 1 nobody cat $point/$f
+	run_fails -l any 1 nobody cat "$point/$f"
 	assert_contains "$ERR" "Permission denied" $f
-	run_fails -l any 2 nobody ls $point/${f%/*}/
+	run_fails -l any 2 nobody ls "$point/${f%/*}/"
 done
-nobody cat $point/disks/lun0.img | cmp - data
+nobody cat "$point/disks/lun0.img" | cmp - data
 setpriv --reuid 65534 --regid 65534 --groups 4242 \
-	cat $point/volumes/os-p2.img | cmp - clear
+	cat "$point/volumes/os-p2.img" | cmp - clear
 umount_vault "$mnt"
 mount_vault -o allow_other vault "$mnt"
-cat $point/volumes/os-p1.img >/dev/null
-run_fails -l any 1 nobody cat $point/volumes/os-p1.img
+cat "$point/volumes/os-p1.img" >/dev/null
+run_fails -l any 1 nobody cat "$point/volumes/os-p1.img"
 assert_contains "$ERR" "Permission denied"
 umount_vault "$mnt"
