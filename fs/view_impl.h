@@ -117,8 +117,6 @@ int view_point_now(struct place *p, const struct point_row *row,
 /* What is known of a point. */
 struct card {
 	struct point_info *info;
-	char *json;
-	size_t json_len;
 };
 int view_card_get(struct place *p, const struct point_row *row,
 		  struct cache_blob **ret) MUST_USE;

@@ -21,7 +21,6 @@ static void card_free(void *data)
 	if (!c)
 		return;
 	point_info_unref(c->info);
-	free(c->json);
 	free(c);
 }
 
@@ -36,8 +35,6 @@ static int card_fill(void *ctx, struct cache_value *out)
 {
 	const struct card_wanted *w = ctx;
 	DROP(card) void *made = calloc(1, sizeof(struct card));
-	DROP(escrow_docs) struct escrow_docs docs = { 0 };
-	DROP(json) struct json *j = NULL;
 	struct card *c = made;
 	int r;
 
@@ -47,22 +44,10 @@ static int card_fill(void *ctx, struct cache_value *out)
 			  w->row, &c->info);
 	if (r)
 		return r;
-	j = point_json(c->info);
-	if (!j)
-		return fail(-ENOMEM, "out of memory");
-	r = catalog_escrow(view_catalog(w->place), w->place->vault,
-			   w->place->vm, c->info, &docs);
-	if (r)
-		return r;
-	if (docs.n)
-		json_set(j, "escrow", escrow_references(&docs, c->info));
-	r = json_text(j, true, &c->json, &c->json_len);
-	if (r)
-		return r;
 	out->data = take(made);
 	out->destroy = card_free;
 	out->size = sizeof(*c);
-	out->charge = sizeof(*c) + sizeof(*c->info) + c->json_len +
+	out->charge = sizeof(*c) + sizeof(*c->info) +
 		      c->info->ndisks * sizeof(*c->info->disks) +
 		      c->info->nlabels * 128;
 	return 0;
@@ -579,14 +564,39 @@ static int point_card(struct point_dir *pt, struct cache_blob **ret)
 	return r ? r : view_card_get(pt->place, &now, ret);
 }
 
-static int point_json_attr(struct point_dir *pt, struct entry_attr *out)
+/* What point.json shows, made anew each time: escrow records may be added to a point,
+ * and who only reads its disks should not wait for them. */
+static int point_text(struct point_dir *pt, char **text, size_t *len)
 {
 	DROP(cache_blob) struct cache_blob *card = NULL;
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
+	DROP(json) struct json *j = NULL;
+	struct point_info *info;
 	int r = point_card(pt, &card);
 
+	if (r)
+		return r;
+	info = view_card(card)->info;
+	j = point_json(info);
+	if (!j)
+		return fail(-ENOMEM, "out of memory");
+	r = catalog_escrow(view_catalog(pt->place), pt->place->vault,
+			   pt->place->vm, info, &docs);
+	if (r)
+		return r;
+	if (docs.n)
+		json_set(j, "escrow", escrow_references(&docs, info));
+	return json_text(j, true, text, len);
+}
+
+static int point_json_attr(struct point_dir *pt, struct entry_attr *out)
+{
+	DROP(mem) char *text = NULL;
+	size_t len;
+	int r = point_text(pt, &text, &len);
+
 	if (!r)
-		*out = view_text_attr(view_card(card)->json_len,
-				      pt->row.time_ns,
+		*out = view_text_attr(len, pt->row.time_ns,
 				      pt->place->view->fresh_ms);
 	return r;
 }
@@ -685,21 +695,21 @@ static int point_open_file(struct folder *f, const char *name,
 			   struct source **ret)
 {
 	DROP(cache_blob) struct cache_blob *card = NULL;
-	const char *shown;
-	char *text;
+	const char *note;
+	char *text = NULL;
+	size_t len;
 	int r;
 
-	if (strcmp(name, POINT_NOTE) == 0) {
-		r = point_note(point_of(f), &card, &shown);
-	} else if (strcmp(name, POINT_JSON) == 0) {
-		r = point_card(point_of(f), &card);
-		shown = r ? NULL : view_card(card)->json;
-	} else {
-		return view_no_entry(name);
+	if (strcmp(name, POINT_JSON) == 0) {
+		r = point_text(point_of(f), &text, &len);
+		return r ? r : view_text_open(text, len, ret);
 	}
+	if (strcmp(name, POINT_NOTE) != 0)
+		return view_no_entry(name);
+	r = point_note(point_of(f), &card, &note);
 	if (r)
 		return r;
-	text = strdup(shown);
+	text = strdup(note);
 	if (!text)
 		return fail(-ENOMEM, "out of memory");
 	return view_text_open(text, strlen(text), ret);

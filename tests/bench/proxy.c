@@ -22,6 +22,7 @@
  * sent on, then its body is; then the same the other way, without the delay.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -213,6 +214,24 @@ static size_t read_line(struct side *from, char *line, size_t max)
 	return 0;
 }
 
+/* The digits that text begins with; what follows them (an extension of a chunk, the
+ * end of a line) is not looked at. */
+static uint64_t number(const char *text, unsigned base)
+{
+	uint64_t n = 0;
+
+	for (; isxdigit((unsigned char)*text); text++) {
+		int c = tolower((unsigned char)*text);
+		unsigned digit =
+			(unsigned)(isdigit(c) ? c - '0' : c - 'a' + 10);
+
+		if (digit >= base)
+			break;
+		n = n * base + digit;
+	}
+	return n;
+}
+
 static bool relay_chunks(struct side *from, int to,
 			 atomic_uint_fast64_t *counter)
 {
@@ -225,7 +244,7 @@ static bool relay_chunks(struct side *from, int to,
 		if (!n || !send_all(to, line, n))
 			return false;
 		line[n] = '\0';
-		len = strtoull(line, NULL, 16);
+		len = number(line, 16);
 		if (!relay(from, to, len + (len ? 2 : 0), counter))
 			return false;
 		if (len)
@@ -271,7 +290,7 @@ static bool relay_body(struct side *from, const char *head, int to,
 	if (says(head, "Transfer-Encoding", "chunked"))
 		return relay_chunks(from, to, counter);
 	if (v)
-		return relay(from, to, strtoull(v, NULL, 10), counter);
+		return relay(from, to, number(v, 10), counter);
 	/* An answer of no told length lasts as long as its connection. */
 	if (until_end)
 		(void)relay(from, to, UINT64_MAX, counter);
@@ -472,10 +491,10 @@ static void command(const char *line)
 			atomic_store(counters[i].value, 0);
 		puts("ok");
 	} else if (strncmp(line, "delay ", 6) == 0) {
-		atomic_store(&delay_ms, strtoull(line + 6, NULL, 10));
+		atomic_store(&delay_ms, number(line + 6, 10));
 		puts("ok");
 	} else if (strncmp(line, "rate ", 5) == 0) {
-		atomic_store(&rate, strtoull(line + 5, NULL, 10));
+		atomic_store(&rate, number(line + 5, 10));
 		puts("ok");
 	} else if (strncmp(line, "down", 4) == 0) {
 		atomic_store(&is_down, true);
@@ -525,11 +544,11 @@ int main(int argc, char **argv)
 	server.sin_family = AF_INET;
 	server.sin_port = htons((uint16_t)port);
 	if (argc > 2)
-		atomic_store(&delay_ms, strtoull(argv[2], NULL, 10));
+		atomic_store(&delay_ms, number(argv[2], 10));
 	if (argc > 3)
-		atomic_store(&rate, strtoull(argv[3], NULL, 10));
+		atomic_store(&rate, number(argv[3], 10));
 	signal(SIGPIPE, SIG_IGN);
-	fd = listen_on(argc > 4 ? (uint16_t)strtoul(argv[4], NULL, 10) : 0);
+	fd = listen_on(argc > 4 ? (uint16_t)number(argv[4], 10) : 0);
 	if (pthread_create(&t, NULL, accept_all, &fd))
 		return 1;
 	while (fgets(line, sizeof(line), stdin))
