@@ -6,6 +6,12 @@
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
+fail() {
+	echo "prepare: $*" >&2
+	exit 1
+}
+. "$SRC/tests/volumes.sh"
+
 # --- volumes, encrypted without the kernel ---
 
 mkdir volumes
@@ -69,3 +75,45 @@ partitions boot.fs root.luks
 vaultctl init -q vault --name contoso
 vaultctl backup -q vault web-01 -d os=disk -d lun0=data.fs -t 2026-11-20T02:00:07Z
 rm -f ./*.fs root.luks disk
+
+# --- a VM whose keys are escrowed with its points, wrapped for a KEK ---
+
+# never_written FILE MIB: zeros in the ciphertext, as where a disk was encrypted before it was
+# written to: from there on, and a sector that lies before it.
+never_written() {
+	dd if=/dev/zero of="$1" bs=1K seek=$(($2 * 1024)) count=900 conv=notrunc status=none
+	dd if=/dev/zero of="$1" bs=4K seek=$(($2 * 256 - 160)) count=1 conv=notrunc status=none
+}
+
+# Of each volume the first MiB is a file system, the second zeros that were written, and
+# most of the third was never written. BitLocker has its metadata in the last MiB.
+mke2fs -q -t ext4 -b 4096 -O ^has_journal -d boot clear 1M
+truncate -s 3M clear
+passphrase os.pass os
+for sector in 512 4096; do
+	key_file volume.key "$sector"
+	luks "luks-$sector" 2 volume.key os.pass clear "$sector"
+	never_written "luks-$sector" 3
+done
+partitions luks-512 luks-4096
+truncate -s 4M clear
+cp clear lun0
+mkbitlocker -m 8005 -s 4096 -k lun0.BEK lun0
+cp clear lun1
+mkbitlocker -m 8000 -s 512 -k lun1.BEK lun1
+never_written lun0 2
+never_written lun1 2
+
+make_kek volumes/kek
+make_kek volumes/other
+# escrow FILE-NAME KEY-FILE
+escrow() {
+	vaultkey escrow --to volumes/kek.pub --label contoso-kek --file-name "$1" <"$2"
+}
+escrow LinuxPassPhraseFileName os.pass >os.json
+# One that does not say whose it is.
+escrow lun0.BEK lun0.BEK | sed '/"spki":/d' >lun0.json
+escrow lun1.BEK lun1.BEK >lun1.json
+vaultctl backup -q vault web-02 -d os=disk -d lun0=lun0 -d lun1=lun1 -t 2026-11-20T02:10:07Z \
+	--escrow os=os.json --escrow lun0=lun0.json --escrow lun1=lun1.json
+rm -f clear volume.key os.pass luks* disk lun[01]* os.json
