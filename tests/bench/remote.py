@@ -166,7 +166,8 @@ class Remote(Bench):
         S3(direct).once("PUT", "")
         self.env.update(AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_REGION=REGION,
                         AWS_ENDPOINT_URL=f"http://{self.proxy.address}")
-        for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+        # Of the machine, and not for a service on loopback; rclone stumbles over the last.
+        for name in ("http_proxy", "all_proxy", "ALL_PROXY", "AWS_CA_BUNDLE"):
             self.env.pop(name, None)
 
     def vault_url(self):
@@ -367,7 +368,7 @@ def s3backer(b):
     auth.write_text(f"{KEY}:{SECRET}\n", encoding="ascii")
     auth.chmod(0o600)
     common = ["s3backer", f"--accessFile={auth}", f"--baseURL=http://{b.proxy.address}/",
-              f"--region={REGION}", "--blockSize=1M", f"--size={size}", "--listBlocks",
+              "--blockSize=1M", f"--size={size}", "--listBlocks", "--force",
               "--authVersion=aws4", "--prefix=s3b/", "-f"]
     with open(b.image(), "rb") as f:
         jobs = [("PUT", f"s3b/{i:08x}", f.read(MIB)) for i in range(size // MIB)]
