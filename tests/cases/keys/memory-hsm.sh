@@ -37,7 +37,7 @@ open_all() {
 	mount_vault -vv --kek 'pkcs11:token=t1;object=kek;type=private,pass-file=pin' vault mnt
 	assert_eq "$(jq -r '[.volumes[] | .name + "=" + .state] | join(" ")' \
 		mnt/v/vm/latest/volumes/volumes.json)" os=open
-	cat mnt/v/vm/latest/volumes/os.img | cmp - clear
+	cmp mnt/v/vm/latest/volumes/os.img clear
 }
 search() {
 	_run python3 "$SRC/tests/memsearch.py" mem "$(daemon_pid mnt)" pin=pin bek=p1 key=k1

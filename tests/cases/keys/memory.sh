@@ -141,7 +141,7 @@ all_found() {
 }
 all_found leaks/
 for how in LEAK_DIR LEAK_LOCK LEAK_DUMP; do
-	export LD_PRELOAD=$BUILD/tests/preload/leak.so $how=$PWD/leaks
+	export LD_PRELOAD="$BUILD/tests/preload/leak.so" "$how=$PWD/leaks"
 	mount_all
 	unset LD_PRELOAD $how
 	search_mem mnt "${secrets[@]}"
