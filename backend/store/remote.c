@@ -689,7 +689,9 @@ static int take_page(struct walk *w, struct listing *page, bool *full)
 {
 	size_t skip = strlen(w->r->prefix);
 
-	qsort(page->items, page->count, sizeof(*page->items), by_name);
+	/* A page may be empty and more follow. */
+	if (page->count)
+		qsort(page->items, page->count, sizeof(*page->items), by_name);
 	for (size_t i = 0; i < page->count; i++) {
 		const struct listing_item *x = &page->items[i];
 		const char *name = x->name + skip;
