@@ -684,14 +684,16 @@ static void count(struct try *y)
 	struct http *h = y->t->h;
 	const char *m = y->t->q->method;
 	curl_off_t in = 0, out = 0, before = 0, first = 0;
+	long status = 0;
 
+	curl_easy_getinfo(y->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(y->easy, CURLINFO_SIZE_DOWNLOAD_T, &in);
 	curl_easy_getinfo(y->easy, CURLINFO_SIZE_UPLOAD_T, &out);
 	curl_easy_getinfo(y->easy, CURLINFO_PRETRANSFER_TIME_T, &before);
 	curl_easy_getinfo(y->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
 	y->t->sent = max_u64(y->t->sent, (uint64_t)out);
-	log_debug("%s %s: %d, %lld bytes in, %lld out, %lld us", m,
-		  y->t->q->what, y->t->a->status, (long long)in, (long long)out,
+	log_debug("%s %s: %ld, %lld bytes in, %lld out, %lld us", m,
+		  y->t->q->what, status, (long long)in, (long long)out,
 		  (long long)first);
 
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);

@@ -16,19 +16,19 @@ away() {
 	"$VAULT_SERVER" restart "$VAULT_SERVER_DIR"
 }
 
-vaultctl backup -v "$url" vm -d os=a.img >out 2>err &
+vaultctl backup -vv "$url" vm -d os=a.img >out 2>err &
 pid=$!
 at_exit sh -c "kill -9 $pid 2>/dev/null"
-sleep 0.3
+wait_until 60 grep -q 'PUT object V/vm/d/os/.*: 20' err
 away
-wait $pid || fail "the backup: $(cat err)"
+wait $pid || fail "the backup: $(tail -n 5 err)"
 run_ok vaultctl verify "$url"
 
 mount_vault --refresh 60s "$url" mnt
 cat mnt/vault/vm/latest/disks/os.img >out.img 2>err &
 pid=$!
 at_exit sh -c "kill -9 $pid 2>/dev/null"
-sleep 0.1
+wait_until 60 test -s out.img
 away
 wait $pid || fail "the read: $(cat err)"
 assert_same out.img a.img
