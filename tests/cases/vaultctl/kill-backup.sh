@@ -27,8 +27,10 @@ for i in {1..12}; do
 	fi
 done
 if ((code)); then
+	# On a busy machine each may have been killed before it had stored anything.
+	left=$(find vault/V/vm/d/os -path '*/0000000000000002.*/s/*' | wc -l)
 	run_ok vaultctl backup vault vm -d os=a.img -t 2026-01-02T00:00:00Z --json
-	assert_contains "$OUT" '"resumed": true'
+	((left == 0)) || assert_contains "$OUT" '"resumed": true'
 fi
 vaultctl restore -q vault vm latest --to out.img
 assert_same out.img a.img
