@@ -10,7 +10,23 @@
 #include <sys/mman.h>
 
 #include "backend/base/err.h"
-#ifdef __SANITIZE_ADDRESS__
+
+/* gcc says by a macro that a sanitizer is in, clang by a feature. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define ASAN 1
+#else
+#define ASAN 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define TSAN 1
+#else
+#define TSAN 0
+#endif
+
+#if ASAN
 #include <sanitizer/lsan_interface.h>
 #endif
 
@@ -32,7 +48,7 @@
 #define LARGE (1u << 20)
 #define LARGE_MAX 8
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if ASAN || TSAN
 #define STACK (4u << 20)
 #else
 #define STACK (512u << 10)
@@ -285,7 +301,7 @@ __attribute__((constructor)) static void set_hooks(void)
 	if (p == MAP_FAILED)
 		return;
 	arena.base = p;
-#ifdef __SANITIZE_ADDRESS__
+#if ASAN
 	/* What only the arena points to is not lost. */
 	__lsan_register_root_region(p, RESERVED);
 #endif

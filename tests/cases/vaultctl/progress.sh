@@ -11,13 +11,14 @@ run_ok vaultctl backup vault vm -d os=a.img
 assert_eq "$ERR" ""
 
 # Runs a command with a terminal for its standard error, and stops it for a
-# while, so that it takes long for certain.
+# while once it has begun to write, so that it takes long for certain.
 cat >terminal.py <<'PY'
 import os, pty, signal, subprocess, sys, time
 master, slave = pty.openpty()
 p = subprocess.Popen(sys.argv[1:], stderr=slave, stdout=subprocess.DEVNULL)
 os.close(slave)
-time.sleep(0.05)
+while p.poll() is None and not os.path.exists('.out.img.vaultfs-partial'):
+    time.sleep(0.001)
 p.send_signal(signal.SIGSTOP)
 time.sleep(1.2)
 p.send_signal(signal.SIGCONT)
