@@ -99,10 +99,15 @@ static size_t width(const char *s)
 static void print_row(const struct table *t, const char *const *row,
 		      const size_t *widths, int indent)
 {
+	size_t n = t->ncols;
+
+	/* What is empty at the end is no blanks. */
+	while (n && !*row[n - 1])
+		n--;
 	printf("%*s", indent, "");
-	for (size_t c = 0; c < t->ncols; c++) {
+	for (size_t c = 0; c < n; c++) {
 		int pad = (int)(widths[c] - width(row[c]));
-		bool last = c + 1 == t->ncols;
+		bool last = c + 1 == n;
 
 		if (t->right[c])
 			printf("%*s%s%s", pad, "", row[c], last ? "" : "  ");
