@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/log.h"
 
 /* A key takes pages of locked memory, of which there is little. */
@@ -23,6 +24,7 @@ struct keycache {
 	atomic_uint_fast64_t derived;
 
 	pthread_mutex_t lock; /* protects the rest */
+	struct secret *naming; /* NULL: no key was named yet */
 	struct entry *entries;
 	size_t count, nkeys;
 	uint64_t clock;
@@ -51,6 +53,7 @@ void keycache_free(struct keycache *c)
 	for (size_t i = 0; i < c->count; i++)
 		volume_key_close(c->entries[i].found);
 	free(c->entries);
+	secret_close(c->naming);
 	pthread_mutex_destroy(&c->deriving);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -60,6 +63,57 @@ uint64_t keycache_derived(struct keycache *c)
 {
 	return atomic_load(&c->derived);
 }
+
+/* --- names --- */
+
+struct naming {
+	struct secret *with, *key;
+	struct digest *out;
+};
+
+static int name_key(void *ctx)
+{
+	struct naming *n = ctx;
+
+	hmac_sha256(secret_bytes(n->with), secret_size(n->with),
+		    secret_bytes(n->key), secret_size(n->key), n->out);
+	return 0;
+}
+
+static int naming_key(struct keycache *c, struct secret **ret)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&c->lock);
+	DROP(secret) struct secret *s = NULL;
+	int r;
+
+	if (!c->naming) {
+		r = secret_new(DIGEST_SIZE, &s);
+		if (r == 0)
+			r = random_bytes(secret_bytes(s), DIGEST_SIZE);
+		if (r < 0)
+			return r;
+		c->naming = take(s);
+	}
+	*ret = c->naming;
+	return 0;
+}
+
+int keycache_name(struct keycache *c, struct secret *key, enum key_kind kind,
+		  struct digest *out)
+{
+	struct naming n = { .key = key, .out = out };
+	int r = naming_key(c, &n.with);
+
+	/* What is hashed lies in OpenSSL's context, and on the stack. */
+	if (r == 0)
+		r = arena_run(name_key, &n);
+	/* One key in two uses may be two keys. */
+	if (r == 0)
+		out->b[0] ^= (uint8_t)kind;
+	return r;
+}
+
+/* --- entries --- */
 
 int keycache_find(struct keycache *c, const struct keycache_key *key,
 		  struct volume_key **ret)
@@ -97,8 +151,8 @@ static struct entry *oldest(struct keycache *c, bool keys)
 	return found;
 }
 
-static void add(struct keycache *c, const struct keycache_key *key,
-		struct volume_key *found)
+void keycache_add(struct keycache *c, const struct keycache_key *key,
+		  struct volume_key *found)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&c->lock);
 	struct entry *e = NULL;
@@ -139,7 +193,7 @@ int keycache_get(struct keycache *c, const struct keycache_key *key,
 	log_debug("a key is derived");
 	r = derive(ctx, &k);
 	if (r == 0 || r == -ENOKEY)
-		add(c, key, k);
+		keycache_add(c, key, k);
 	if (r == 0)
 		*ret = take(k);
 	return r;

@@ -23,6 +23,14 @@ struct keycache_key {
 	struct digest who;
 };
 
+/*
+ * Names a key, so that records which hold the same one are known to, however they
+ * wrap it: a MAC under a key that this cache alone has, so that the name, unlike a
+ * digest, gives nobody a guess at the key.
+ */
+int keycache_name(struct keycache *c, struct secret *key, enum key_kind kind,
+		  struct digest *out) MUST_USE;
+
 /* 0: *ret is a reference; -ENOKEY: who does not open it; -EAGAIN: not known.
  * Without a sentence. */
 int keycache_find(struct keycache *c, const struct keycache_key *key,
@@ -34,5 +42,9 @@ int keycache_find(struct keycache *c, const struct keycache_key *key,
 int keycache_get(struct keycache *c, const struct keycache_key *key,
 		 int (*derive)(void *ctx, struct volume_key **ret), void *ctx,
 		 struct volume_key **ret) MUST_USE;
+/* What is known of one key is known by another name, too; found is NULL where it
+ * does not open it. */
+void keycache_add(struct keycache *c, const struct keycache_key *key,
+		  struct volume_key *found);
 
 DROP_DEFINE(keycache, struct keycache *, keycache_free)

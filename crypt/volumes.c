@@ -103,48 +103,62 @@ try {
 	const struct escrow_record *record;
 	const struct keyring_plain *plain; /* NULL too: the clear key */
 	bool no_kek;			   /* none unwraps the record */
+	/* What is tried now. */
+	struct secret *key;
+	enum key_kind kind;
 };
 
 static int derive(void *ctx, struct volume_key **ret)
 {
 	struct try *t = ctx;
-	DROP(secret) struct secret *bek = NULL;
-	struct source *data = shared_source(t->v->raw);
-	int r = 0;
 
-	if (t->record) {
-		r = keyring_unwrap(t->vs->o->keyring, t->record, t->v->row.name,
-				   &bek);
-		t->no_kek = r == -ENOKEY;
-		/* Which may change, and is not to be remembered. */
-		if (t->no_kek)
-			return -ENOENT;
-		if (r)
-			return r;
-		return volume_unlock(data, t->header, bek, KEY_BEK, ret);
-	}
-	if (!t->plain)
-		return volume_unlock(data, t->header, NULL, KEY_BEK, ret);
-	return volume_unlock(data, t->header, t->plain->key, t->plain->kind,
-			     ret);
+	return volume_unlock(shared_source(t->v->raw), t->header, t->key,
+			     t->kind, ret);
 }
 
-/* Two records of one digest have one BEK. A key that the user gave is known by its
- * place: a digest of its bytes would have to be kept as secret as they are. */
-static struct keycache_key key_of_cache(const struct volume_info *info,
-					const struct try *t, size_t plain)
+/* By the key itself; NULL: the clear key. */
+static int try_key(const struct volume_info *info, struct try *t,
+		   struct secret *key, enum key_kind kind, bool known,
+		   struct volume_key **ret)
 {
 	struct keycache_key k = { .metadata = info->metadata };
-	char text[64];
+	int r = 0;
 
-	if (t->record) {
-		k.who = t->record->digest;
-		return k;
-	}
-	volumes_text(text, sizeof(text), "%s %zu", t->plain ? "given" : "clear",
-		     t->plain ? plain : 0);
-	sha256(text, strlen(text), &k.who);
-	return k;
+	t->key = key;
+	t->kind = kind;
+	if (key)
+		r = keycache_name(t->vs->cache, key, kind, &k.who);
+	if (r)
+		return r;
+	if (known)
+		return keycache_find(t->vs->cache, &k, ret);
+	return keycache_get(t->vs->cache, &k, derive, t, ret);
+}
+
+/*
+ * By a record: a volume that one opened is known by its digest, and no KEK is asked.
+ * One that is new may hold a BEK that is known: --escrow-to wraps it anew for each
+ * point.
+ */
+static int try_record(const struct volume_info *info, struct try *t, bool known,
+		      struct volume_key **ret)
+{
+	const struct keycache_key k = { .metadata = info->metadata,
+					.who = t->record->digest };
+	DROP(secret) struct secret *bek = NULL;
+	int r = keycache_find(t->vs->cache, &k, ret);
+
+	if (known || r != -EAGAIN)
+		return r;
+	r = keyring_unwrap(t->vs->o->keyring, t->record, t->v->row.name, &bek);
+	/* That no KEK is here may change, and is not to be remembered. */
+	t->no_kek = r == -ENOKEY;
+	if (r)
+		return r;
+	r = try_key(info, t, bek, KEY_BEK, false, ret);
+	if (r == 0 || r == -ENOKEY)
+		keycache_add(t->vs->cache, &k, r ? NULL : *ret);
+	return r;
 }
 
 /* "<GUID>.BEK" of a protector that the volume has. */
@@ -231,23 +245,23 @@ static void found(struct verdict *out, const struct try *t, int record)
 			     "its clear key (it is suspended)");
 }
 
-/* Only what is known already, or, else, whatever it takes. */
+/* Only what is known already, or, else, whatever it takes. i: of the record. */
 static bool try_one(const struct volume_info *info, struct try *t, size_t i,
 		    bool known, struct volume_key **ret, struct verdict *out)
 {
-	struct keycache_key key = key_of_cache(info, t, i);
 	int r;
 
 	t->no_kek = false;
-	if (known)
-		r = keycache_find(t->vs->cache, &key, ret);
+	if (t->record)
+		r = try_record(info, t, known, ret);
 	else
-		r = keycache_get(t->vs->cache, &key, derive, t, ret);
+		r = try_key(info, t, t->plain ? t->plain->key : NULL,
+			    t->plain ? t->plain->kind : KEY_BEK, known, ret);
 	if (r == 0)
 		found(out, t, (int)i);
 	else if (known)
 		return false;
-	else if (r == -ENOKEY)
+	else if (r == -ENOKEY && !t->no_kek)
 		judge(out, VOLUMES_WRONG_KEY, "");
 	else
 		judge_failure(out, r, t);
