@@ -437,6 +437,53 @@ static void print_result(const struct job *j, const struct backup_result *res,
 	       seconds, res->resumed ? ", resumed" : "");
 }
 
+/* --- keys --- */
+
+static int count_escrow(struct opened *o, const char *vm, const char *point,
+			size_t *ret)
+{
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
+	DROP(point_info) struct point_info *p = NULL;
+	struct point_row row;
+	int r = catalog_find_point(o->catalog, o->name, vm, point, &row);
+
+	if (r == 0)
+		r = catalog_point(o->catalog, o->name, vm, &row, &p);
+	if (r == 0)
+		r = catalog_escrow(o->catalog, o->name, vm, p, &docs);
+	*ret = docs.n;
+	return r;
+}
+
+/*
+ * Records are not taken over from the point before: a disk may have got another key
+ * since then, and nobody would know until it is needed. That they are missing is
+ * said while somebody can still help it.
+ */
+static void warn_of_keys(struct job *j, struct opened *o,
+			 const struct backup_result *res)
+{
+	char id[POINT_ID_TEXT], when[TIME_TEXT_SIZE];
+	size_t n;
+	int r;
+
+	if (j->rq.nescrow || !res->base.seq)
+		return;
+	point_id_text(&res->base, id);
+	r = count_escrow(o, j->rq.vm, id, &n);
+	time_name(j->rq.time_ns, when);
+	if (r < 0)
+		log_warn("%s %s has no escrow records, and whether the point "
+			 "before it has some is not known: %s",
+			 j->rq.vm, when, err_text(r));
+	else if (n)
+		log_warn("%s %s has no escrow records, unlike the point before "
+			 "it: without them its encrypted volumes open only for "
+			 "who has their keys; add them with 'vaultkey attach', "
+			 "and next time with --escrow",
+			 j->rq.vm, when);
+}
+
 static int run(const struct command *c, struct job *j, struct opened *o)
 {
 	struct backup_result res = { 0 };
@@ -461,6 +508,7 @@ static int run(const struct command *c, struct job *j, struct opened *o)
 		return r;
 	seconds = (double)(monotonic_ns() - start) / 1e9;
 	tell_more(&res);
+	warn_of_keys(j, o, &res);
 	if (c->json)
 		return result_object(j, o, &res, seconds);
 	if (!c->quiet)
