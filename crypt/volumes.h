@@ -78,6 +78,10 @@ struct volumes_header_file { /* --header [VM/]DISK-pN=FILE */
 	const char *volume;
 	const char *path;
 };
+/* That option's value apart: vm (NULL where none is named) and volume are to be
+ * freed by the caller, path is the rest of text. -EINVAL with a sentence. */
+int volumes_header_parse(const char *text, char **vm, char **volume,
+			 const char **path) MUST_USE;
 
 struct volumes_options {
 	struct keyring *keyring;	     /* borrowed; NULL: none */

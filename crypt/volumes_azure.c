@@ -440,6 +440,33 @@ int volumes_azure_data(struct volumes *vs, bool *any)
 
 /* --- headers that the user gave --- */
 
+int volumes_header_parse(const char *text, char **vm, char **volume,
+			 const char **path)
+{
+	const char *file = strchr(text, '='), *slash, *name = text;
+	DROP(mem) char *of_vm = NULL;
+	DROP(mem) char *of_volume = NULL;
+	size_t n = file ? (size_t)(file - text) : 0;
+
+	slash = memchr(text, '/', n);
+	if (!n || !file[1] || slash == text || (slash && slash + 1 == file))
+		return fail(-EINVAL,
+			    "--header: '%s' is not [VM/]VOLUME=FILE, for "
+			    "instance web-01/os-p2=header.img",
+			    text);
+	if (slash) {
+		of_vm = strndup(text, (size_t)(slash - text));
+		name = slash + 1;
+	}
+	of_volume = strndup(name, (size_t)(file - name));
+	if (!of_volume || (slash && !of_vm))
+		return fail(-ENOMEM, "out of memory");
+	*vm = take(of_vm);
+	*volume = take(of_volume);
+	*path = file + 1;
+	return 0;
+}
+
 static void use_given(struct volumes *vs, struct vol *v, const char *path,
 		      const struct header *h, int *error)
 {

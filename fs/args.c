@@ -8,6 +8,7 @@
 
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
+#include "crypt/volumes.h"
 
 /* Long options are numbered from here on, out of the way of the letters. */
 #define LONG_BASE 256
@@ -269,36 +270,24 @@ static int add_kv_resource(struct args *a, const char *value)
 	return add_key(a, ARGS_KV_RESOURCE, value);
 }
 
-/* [VM/]VOLUME=FILE */
 static int add_header(struct args *a, const char *value)
 {
 	struct args_header *more =
 		reallocarray(a->headers, a->nheaders + 1, sizeof(*more));
-	const char *path = strchr(value, '='), *slash;
 	struct args_header *h;
-	size_t n;
+	const char *path;
 	int r;
 
 	if (!more)
 		return fail(-ENOMEM, "out of memory");
 	a->headers = more;
-	n = path ? (size_t)(path - value) : 0;
-	slash = memchr(value, '/', n);
-	if (!n || !path[1] || slash == value || (slash && slash + 1 == path))
-		return fail(-EINVAL,
-			    "--header: '%s' is not [VM/]VOLUME=FILE, for "
-			    "instance web-01/os-p2=header.img",
-			    value);
-	h = &more[a->nheaders++];
+	h = &more[a->nheaders];
 	memset(h, 0, sizeof(*h));
-	if (slash)
-		h->vm = strndup(value, (size_t)(slash - value));
-	value = slash ? slash + 1 : value;
-	h->volume = strndup(value, (size_t)(path - value));
-	r = absolute(path + 1, "", &h->path);
-	if (!r && (!h->volume || (slash && !h->vm)))
-		r = fail(-ENOMEM, "out of memory");
-	return r;
+	r = volumes_header_parse(value, &h->vm, &h->volume, &path);
+	if (r)
+		return r;
+	a->nheaders++;
+	return absolute(path, "", &h->path);
 }
 
 /* --- -o --- */

@@ -16,6 +16,7 @@
 #include "crypt/volumes.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/open.h"
+#include "tools/vaultkey/headers.h"
 #include "tools/vaultkey/points.h"
 #include "tools/vaultkey/records.h"
 #include "tools/vaultkey/vaultkey.h"
@@ -39,6 +40,8 @@ static const struct state {
 struct job {
 	const struct command *c;
 	struct keys_options keys;
+	struct string_list header_options;
+	struct header_list headers;
 	bool trust;
 	struct opened o;
 	struct keyring *keyring;
@@ -51,6 +54,8 @@ struct job {
 static void drop_job(struct job *j)
 {
 	drop_keys_options(&j->keys);
+	string_list_release(&j->header_options);
+	header_list_release(&j->headers);
 	keycache_free(j->cache);
 	keyring_close(j->keyring);
 	table_free(j->table);
@@ -112,11 +117,11 @@ static void tell_volume(struct job *j, const char *vm, const char *point,
 	struct volumes_row row = *given;
 
 	if (row.state == VOLUMES_OPEN && !*row.type) {
-		row.state = VOLUMES_DAMAGED;
-		snprintf(
-			row.reason, sizeof(row.reason),
-			"its key is right, but there is no file system, LVM or "
-			"swap that is known in what it decrypts");
+		row.state = VOLUMES_UNKNOWN;
+		snprintf(row.reason, sizeof(row.reason),
+			 "its key is right, but no file system, LVM, RAID or "
+			 "swap that is known is in what it decrypts: look at "
+			 "it in a mount, to see whether that is so by intent");
 	}
 	tell(j, vm, point, &row);
 }
@@ -128,7 +133,8 @@ static int look(struct job *j, const char *vm, const char *point,
 		struct volumes_disk *disks, size_t n,
 		const struct escrow_records *records, const char *untrusted)
 {
-	const struct volumes_options vo = {
+	DROP(mem) struct volumes_header_file *headers = NULL;
+	struct volumes_options vo = {
 		.keyring = j->keyring,
 		.cache = j->cache,
 		.records = records->v,
@@ -136,8 +142,15 @@ static int look(struct job *j, const char *vm, const char *point,
 		.untrusted = untrusted,
 	};
 	DROP(volumes) struct volumes *v = NULL;
-	int r = volumes_open(disks, n, &vo, &v);
+	int r = header_list_for(&j->headers, vm, &headers, &vo.nheaders);
 
+	if (r < 0) {
+		for (size_t i = 0; i < n; i++)
+			source_close(disks[i].source);
+		return r;
+	}
+	vo.headers = headers;
+	r = volumes_open(disks, n, &vo, &v);
 	if (r == -ENOMEM || r == -ECANCELED)
 		return r;
 	if (r < 0)
@@ -412,8 +425,10 @@ static int run(struct job *j)
 						"REMARKS", NULL };
 	const struct command *c = j->c;
 	const char *vm = command_arg(c, 1), *point = command_arg(c, 2);
-	int r = keys_open(&j->keys, &j->keyring);
+	int r = header_list_read(&j->header_options, NULL, &j->headers);
 
+	if (r == 0)
+		r = keys_open(&j->keys, &j->keyring);
 	if (r == 0)
 		r = keycache_new(&j->cache);
 	if (r == 0)
@@ -438,6 +453,9 @@ int cmd_check(int argc, char **argv)
 	DROP(job) struct job j = { 0 };
 	const struct option_def options[] = {
 		KEYS_OPTIONS(j.keys),
+		{ 'H', "header", OPTION_LIST, &j.header_options,
+		  "[VM/]VOLUME=FILE",
+		  "the LUKS header of a volume that has none of its own" },
 		{ 0, "trust-unsealed", OPTION_FLAG, &j.trust, NULL,
 		  "also try the records of a vault whose owner key is not "
 		  "pinned here" },

@@ -375,7 +375,7 @@ int cmd_open(int argc, char **argv)
 		{ 'V', "volume", OPTION_VALUE, &o.volume, "NAME",
 		  "only this one, as os-p2, or lvm-rootvg-rootlv" },
 		KEYS_OPTIONS(keys),
-		{ 'H', "header", OPTION_LIST, &headers, "[VOLUME=]FILE",
+		{ 'H', "header", OPTION_LIST, &headers, "[[VM/]VOLUME=]FILE",
 		  "the LUKS header of a volume that has none of its own; "
 		  "without VOLUME= it is for that of --volume" },
 		{ 0, "overlay", OPTION_OPTIONAL, &overlay, "SIZE",

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/vaultkey/headers.h"
 #include "tools/vaultkey/records.h"
 
 void target_release(struct target *t)
@@ -142,57 +143,28 @@ static int open_disks(const struct target *t, struct volumes_disk *disks)
 	return r;
 }
 
-struct headers {
-	struct volumes_header_file *v;
-	char **names;
-	size_t n;
-};
-
-static void drop_headers(struct headers *h)
+/* The VM of a point in a mount: its directory's. */
+static char *vm_of(const char *point)
 {
-	for (size_t i = 0; i < h->n; i++)
-		free(h->names[i]);
-	free(h->names);
-	free(h->v);
+	DROP(mem) char *path = point ? realpath(point, NULL) : NULL;
+	char *end = path ? strrchr(path, '/') : NULL;
+
+	if (!end)
+		return NULL;
+	*end = '\0';
+	end = strrchr(path, '/');
+	return end ? strdup(end + 1) : NULL;
 }
 
-static int read_headers(const struct target_options *o, struct headers *h)
-{
-	size_t n = o->headers.n;
-	const char *file;
-	int r = 0;
-
-	h->v = calloc(n + 1, sizeof(*h->v));
-	h->names = calloc(n + 1, sizeof(*h->names));
-	if (!h->v || !h->names)
-		return fail(-ENOMEM, "out of memory");
-	for (size_t i = 0; i < n && r == 0; i++) {
-		const char *text = o->headers.v[i];
-
-		if (o->volume && !strchr(text, '=')) {
-			h->names[i] = strdup(o->volume);
-			file = text;
-			r = h->names[i] ? 0 : fail(-ENOMEM, "out of memory");
-		} else {
-			r = option_pair("--header",
-					"VOLUME=FILE (or FILE, with --volume)",
-					text, &h->names[i], &file);
-		}
-		if (r < 0)
-			return r;
-		h->n = i + 1;
-		h->v[i].volume = h->names[i];
-		h->v[i].path = file;
-	}
-	return r;
-}
-
+/* point: NULL, if it is not known. */
 static int open_volumes(struct target *t, const struct target_options *o,
-			const char *untrusted)
+			const char *point, const char *untrusted)
 {
+	DROP(header_list) struct header_list headers = { 0 };
+	DROP(mem) struct volumes_header_file *files = NULL;
+	DROP(mem) char *vm = vm_of(point);
 	DROP(mem)
 	struct volumes_disk *disks = calloc(t->ndisks, sizeof(*disks));
-	DROP(headers) struct headers headers = { 0 };
 	struct volumes_options options = {
 		.keyring = o->keyring,
 		.records = t->records.v,
@@ -203,13 +175,14 @@ static int open_volumes(struct target *t, const struct target_options *o,
 
 	if (!disks)
 		return fail(-ENOMEM, "out of memory");
-	r = read_headers(o, &headers);
+	r = header_list_read(&o->headers, o->volume, &headers);
+	if (r == 0)
+		r = header_list_for(&headers, vm, &files, &options.nheaders);
 	if (r == 0)
 		r = open_disks(t, disks);
 	if (r < 0)
 		return r;
-	options.headers = headers.v;
-	options.nheaders = headers.n;
+	options.headers = files;
 	return volumes_open(disks, t->ndisks, &options, &t->volumes);
 }
 
@@ -228,5 +201,5 @@ int target_open(const char *path, const struct target_options *o,
 		return r;
 	if (out->records.n && !o->trust_unsealed)
 		untrusted = point_dir_untrusted(point);
-	return open_volumes(out, o, untrusted);
+	return open_volumes(out, o, point, untrusted);
 }

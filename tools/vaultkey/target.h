@@ -10,7 +10,7 @@
 
 struct target_options {
 	struct keyring *keyring;
-	struct string_list headers; /* VOLUME=FILE, or FILE for volume */
+	struct string_list headers; /* see headers.h */
 	const char *volume;	    /* NULL: none was named */
 	bool trust_unsealed;
 };
