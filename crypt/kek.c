@@ -140,6 +140,12 @@ int kek_unwrap(struct kek *k, const struct wrap *w, struct secret **ret)
 	return k->ops->unwrap(k, w, ret);
 }
 
+int kek_fetch(struct kek *k, const struct escrow_record *ref,
+	      struct escrow_record *out, struct secret **bek)
+{
+	return k->ops->fetch ? k->ops->fetch(k, ref, out, bek) : -ENOKEY;
+}
+
 void kek_reset(struct kek *k)
 {
 	if (k->ops->reset)

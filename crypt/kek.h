@@ -21,9 +21,16 @@ struct kek_ops {
 	bool (*matches)(struct kek *k, const struct wrap *w);
 	/* w->alg counts. */
 	int (*unwrap)(struct kek *k, const struct wrap *w, struct secret **ret);
+	/* Optional: the secret that a record only refers to, if it is where this
+	 * KEK is, else -ENOKEY: as escrow_read() gives it. */
+	int (*fetch)(struct kek *k, const struct escrow_record *ref,
+		     struct escrow_record *out, struct secret **bek);
 	/* Optional: forgets a failed login, so that it is tried anew. */
 	void (*reset)(struct kek *k);
 	void (*close)(struct kek *k);
+	/* It stands for many keys: what fails with one, as long as it answers,
+	 * says nothing of the others. */
+	bool many;
 };
 
 #define KEK_NAME_MAX 256
@@ -44,6 +51,8 @@ int kek_open(char *spec, bool from_file, struct kek **ret) MUST_USE;
 bool kek_matches(struct kek *k, const struct wrap *w);
 int kek_unwrap(struct kek *k, const struct wrap *w,
 	       struct secret **ret) MUST_USE;
+int kek_fetch(struct kek *k, const struct escrow_record *ref,
+	      struct escrow_record *out, struct secret **bek) MUST_USE;
 void kek_reset(struct kek *k);
 void kek_close(struct kek *k);
 

@@ -70,6 +70,23 @@ static int vault_unwrap(struct kek *k, const struct wrap *w,
 	return keyvault_unwrap(&u, w->alg, w->value, w->size, ret);
 }
 
+/* Of this vault only, which the user named: nobody else's record sends us anywhere
+ * with a token. */
+static int vault_fetch(struct kek *k, const struct escrow_record *ref,
+		       struct escrow_record *out, struct secret **bek)
+{
+	struct kv_url u;
+
+	if (kv_url_parse(ref->secret_url, &u)) {
+		err_clear();
+		return -ENOKEY;
+	}
+	if (u.kind != KV_SECRET ||
+	    strcasecmp(keyvault_mapped(u.host), vault_of(k)->url.host) != 0)
+		return -ENOKEY;
+	return keyvault_read_record(ref, out, bek);
+}
+
 static void vault_close(struct kek *k)
 {
 	free(vault_of(k));
@@ -79,7 +96,9 @@ static const struct kek_ops vault_ops = {
 	.name = "key vault",
 	.matches = vault_matches,
 	.unwrap = vault_unwrap,
+	.fetch = vault_fetch,
 	.close = vault_close,
+	.many = true,
 };
 
 int kek_open_vault(const char *url, const struct kek_pass *pass,

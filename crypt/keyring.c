@@ -331,7 +331,8 @@ static int none_matches(const struct keyring *k,
 	if (!record->nwraps && *record->secret_url)
 		return fail(-ENOKEY,
 			    "the record of %s has no wrapped key, only where "
-			    "it is: %s",
+			    "it is: %s; --kek https://VAULT, of the key vault "
+			    "there, reads it",
 			    what, record->secret_url);
 	if (!record->nwraps)
 		return fail(-ENOKEY, "the record of %s has no wrapped key",
@@ -343,19 +344,35 @@ static int none_matches(const struct keyring *k,
 			 : "give it with --kek");
 }
 
-static int ask(struct keyring *k, struct answer *a,
-	       const struct escrow_record *record, const char *what,
-	       struct secret **ret)
+/* A provider failed: is it of no use from now on? The first failure is told. */
+static void member_failed(struct keyring *k, struct member *m, int r,
+			  struct err_saved *first)
 {
-	const struct err_saved *failed = NULL;
+	struct err_saved now;
 
+	err_save(r, &now);
+	if (!first->code)
+		*first = now;
+	if (m->kek->ops->many && r != -EAGAIN)
+		return;
+	m->failed = now;
+	if (k->keep_going)
+		log_error("%s; it is out of use", now.text);
+}
+
+/* -ENOKEY without a sentence: none has it. */
+static int ask_keks(struct keyring *k, struct answer *a,
+		    const struct escrow_record *record,
+		    struct err_saved *failed, struct secret **ret)
+{
 	for (size_t i = 0; i < k->n; i++) {
 		struct member *m = &k->members[i];
 		bool tried = false;
 		int r;
 
 		if (m->failed.code) {
-			failed = failed ? failed : &m->failed;
+			if (!failed->code)
+				*failed = m->failed;
 			continue;
 		}
 		if (a->asked >> i & 1)
@@ -367,14 +384,59 @@ static int ask(struct keyring *k, struct answer *a,
 			a->asked |= UINT64_C(1) << i;
 		if (r == -ENOKEY)
 			continue;
-		err_save(r, &m->failed);
-		failed = failed ? failed : &m->failed;
+		member_failed(k, m, r, failed);
 		if (!k->keep_going)
-			break;
-		log_error("%s; it is out of use", m->failed.text);
+			return r;
 	}
-	if (failed)
-		return err_load(failed);
+	return -ENOKEY;
+}
+
+/* Reads the secret that a record refers to. *bek, or a record with a wrap. */
+static int fetch(struct keyring *k, const struct escrow_record *ref,
+		 struct err_saved *failed, struct escrow_record *out,
+		 struct secret **bek)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		struct member *m = &k->members[i];
+		int r = m->failed.code ? -ENOKEY
+				       : kek_fetch(m->kek, ref, out, bek);
+
+		if (m->failed.code && !failed->code && m->kek->ops->fetch)
+			*failed = m->failed;
+		if (r == 0)
+			return 0;
+		if (r == -ENOKEY)
+			continue;
+		member_failed(k, m, r, failed);
+		if (!k->keep_going)
+			return r;
+	}
+	return -ENOKEY;
+}
+
+static int ask(struct keyring *k, struct answer *a,
+	       const struct escrow_record *record, const char *what,
+	       struct secret **ret)
+{
+	DROP(escrow_record) struct escrow_record full = { 0 };
+	DROP(secret) struct secret *bek = NULL;
+	struct err_saved failed = { 0 };
+	int r = 0;
+
+	if (!record->nwraps && *record->secret_url) {
+		r = fetch(k, record, &failed, &full, &bek);
+		record = r ? record : &full;
+	}
+	if (bek && !r) {
+		*ret = take(bek);
+		return remember(k, a, *ret);
+	}
+	if (!r)
+		r = ask_keks(k, a, record, &failed, ret);
+	if (!r)
+		return 0;
+	if (failed.code)
+		return err_load(&failed);
 	return a->asked ? none_unwraps(k, a, what)
 			: none_matches(k, record, what);
 }
@@ -400,6 +462,18 @@ int keyring_unwrap(struct keyring *k, const struct escrow_record *record,
 	}
 	*ret = bek;
 	return 0;
+}
+
+int keyring_learn(struct keyring *k, const struct escrow_record *record,
+		  struct secret *bek)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&k->lock);
+	struct answer *a = find_or_add(k, &record->digest);
+
+	if (!a)
+		return fail(-ENOMEM, "out of memory");
+	a->since = ++k->clock;
+	return a->bek ? 0 : remember(k, a, bek);
 }
 
 void keyring_reset(struct keyring *k)

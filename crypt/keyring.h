@@ -4,6 +4,9 @@
  * provider (a private key file, PKCS#11, Key Vault; crypt/kek.h), and keys that open
  * volumes by themselves (BEK files, passphrases).
  *
+ * A record that only refers to a secret in Key Vault is read there, if that vault is
+ * among the KEKs (--kek https://VAULT).
+ *
  * A provider that has no key for a record answers -ENOKEY, and the next is tried;
  * anything else puts it out of use until keyring_reset() (one login attempt a
  * process) and is told. Each KEK is tried once per record and process, only on
@@ -51,6 +54,10 @@ bool keyring_empty(const struct keyring *k);
  */
 int keyring_unwrap(struct keyring *k, const struct escrow_record *record,
 		   const char *what, struct secret **ret) MUST_USE;
+
+/* The BEK of a record that is known without asking for it. */
+int keyring_learn(struct keyring *k, const struct escrow_record *record,
+		  struct secret *bek) MUST_USE;
 
 /* A key that opens volumes by itself, to be tried on each. Borrowed. */
 struct keyring_plain {

@@ -391,6 +391,36 @@ int keyvault_get_secret(const struct kv_url *u, struct secret **json)
 	return r;
 }
 
+/* Wrapped or not is said by the point or the disk first, then by the secret. */
+int keyvault_read_record(const struct escrow_record *ref,
+			 struct escrow_record *out, struct secret **bek)
+{
+	const char *kek =
+		json_get_str(ref->tags, "DiskEncryptionKeyEncryptionKeyURL");
+	struct escrow_request rq = {
+		.what = ref->secret_url,
+		.wrapped_kek_url = kek && *kek ? kek : NULL,
+	};
+	DROP(secret) struct secret *json = NULL;
+	struct kv_url u;
+	int r = kv_url_parse(ref->secret_url, &u);
+
+	rq.plain = !rq.wrapped_kek_url && !strcasecmp(ref->content_type, "BEK");
+	if (!r)
+		r = keyvault_get_secret(&u, &json);
+	if (!r)
+		r = escrow_read(json, &rq, out, bek);
+	if (r)
+		return r;
+	memcpy(out->disk, ref->disk, sizeof(out->disk));
+	out->part = ref->part;
+	/* Where the point says it was, and not where it was found. */
+	memcpy(out->secret_url, ref->secret_url, sizeof(out->secret_url));
+	if (!*out->file_name)
+		memcpy(out->file_name, ref->file_name, sizeof(out->file_name));
+	return 0;
+}
+
 int keyvault_check(const struct kv_url *u)
 {
 	DROP(http_response) struct http_response a = { 0 };

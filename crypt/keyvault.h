@@ -48,6 +48,11 @@ int keyvault_trust_resource(const char *host) MUST_USE;
  * version (a record's is never taken for the newest). */
 int keyvault_get_secret(const struct kv_url *url,
 			struct secret **json) MUST_USE;
+/* The record that a secret makes which `ref` only refers to, for the same place; the
+ * BEK itself where it is not wrapped, else *bek is NULL. */
+int keyvault_read_record(const struct escrow_record *ref,
+			 struct escrow_record *out,
+			 struct secret **bek) MUST_USE;
 /* -ENOKEY: the key does not unwrap this. */
 int keyvault_unwrap(const struct kv_url *key, enum wrap_alg alg,
 		    const void *value, size_t size,

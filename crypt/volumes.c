@@ -215,6 +215,10 @@ static void judge_failure(struct verdict *out, int r, const struct try *t)
 		return;
 	}
 	switch (r) {
+	/* The KEK, or the secret, is not in its key vault any more. */
+	case -ENOENT:
+		judge(out, VOLUMES_KEK_MISSING, err_text(r));
+		break;
 	case -ENOTSUP:
 		judge(out, VOLUMES_UNSUPPORTED, err_text(r));
 		break;
@@ -323,10 +327,13 @@ static void missing_kek(const struct escrow_record *r, const char *name,
 	else
 		volumes_text(
 			text, sizeof(text),
-			"the record of %s has no wrapped key%s%s: give its key "
-			"with --bek or --password-file",
+			"the record of %s has no wrapped key%s%s%s: give its "
+			"key with --bek or --password-file",
 			name, *r->secret_url ? ", only where it is: " : "",
-			r->secret_url);
+			r->secret_url,
+			*r->secret_url ? " (--kek https://VAULT, of the key "
+					 "vault there, reads it)"
+				       : "");
 	judge(out, VOLUMES_KEK_MISSING, text);
 }
 

@@ -11,6 +11,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "crypt/escrow_azure.h"
 
 /* Keys are derived one at a time anyway; the others wait for a vault. */
 #define WORKERS_MAX 4
@@ -180,7 +181,7 @@ static int make_json(struct resolved *p)
 	return json_text(j, true, &p->json, &p->json_len);
 }
 
-static int resolve(struct resolved *p)
+static int resolve_once(struct resolved *p)
 {
 	struct catalog *c = p->r->o.catalogs[p->catalog];
 	DROP(escrow_records) struct escrow_records records = { 0 };
@@ -193,8 +194,20 @@ static int resolve(struct resolved *p)
 	if (!r)
 		r = parse_records(&docs, info, &records);
 	if (!r)
+		r = azure_learn(info, &records, p->r->o.keyring);
+	if (!r)
 		r = open_volumes(p, info, &records);
 	return r ? r : make_json(p);
+}
+
+static int resolve(struct resolved *p)
+{
+	int r = resolve_once(p);
+
+	while (r == -EBUSY &&
+	       resolver_make_room(p->r, p->catalog, p->vault, p->vm))
+		r = resolve_once(p);
+	return r;
 }
 
 /* --- workers --- */
@@ -295,6 +308,25 @@ static void unlist(struct resolver *r, struct resolved *p)
 		at = &(*at)->next;
 	*at = p->next;
 	p->listed = false;
+}
+
+bool resolver_make_room(struct resolver *r, size_t catalog, const char *vault,
+			const char *vm)
+{
+	struct resolved *oldest = NULL;
+
+	pthread_mutex_lock(&r->lock);
+	for (struct resolved *p = r->list; p; p = p->next) {
+		if (!p->refs && p->done && p->volumes &&
+		    p->catalog == catalog && !strcmp(p->vault, vault) &&
+		    !strcmp(p->vm, vm) && (!oldest || p->used < oldest->used))
+			oldest = p;
+	}
+	if (oldest)
+		unlist(r, oldest);
+	pthread_mutex_unlock(&r->lock);
+	resolved_free(oldest);
+	return oldest != NULL;
 }
 
 /* Takes out the least recently used ones that nobody has, down to the bound; they

@@ -39,6 +39,12 @@ void resolver_free(struct resolver *r);
 /* What is locked, or could not be found out, is looked at anew. */
 void resolver_reset(struct resolver *r);
 
+/* Azure lets a few points of a disk be read at a time: forgets the point of this VM
+ * that was not used for longest, and its disks with it. False: there is none but
+ * those in use. */
+bool resolver_make_room(struct resolver *r, size_t catalog, const char *vault,
+			const char *vm);
+
 struct resolved;
 /* Counted. -ECANCELED when it is not wanted any more; -EAGAIN when too many wait. */
 int resolver_get(struct resolver *r, size_t catalog, const char *vault,

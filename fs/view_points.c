@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crypt/escrow.h"
+#include "fs/resolver.h"
 
 #define POINT_JSON "point.json"
 #define POINT_NOTE "point.txt"
@@ -401,8 +402,12 @@ static int open_image(struct images *im, struct point_info *info, size_t disk,
 
 	if (!is_ready(d))
 		return fail(-EIO, "cannot be read yet: %s", not_ready_why(d));
-	r = catalog_open_disk(view_catalog(im->place), im->place->vault,
-			      im->place->vm, info, disk, &src);
+	do
+		r = catalog_open_disk(view_catalog(im->place), im->place->vault,
+				      im->place->vm, info, disk, &src);
+	while (r == -EBUSY &&
+	       resolver_make_room(im->place->view->resolver, im->place->number,
+				  im->place->vault, im->place->vm));
 	if (r)
 		return r;
 	r = im->form->open(im->place, &im->row, d, take(src), &src);

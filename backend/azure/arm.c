@@ -331,6 +331,9 @@ int arm_get(struct azure *az, const char *what, const char *path,
 	if (r)
 		return r;
 	r = json_parse(text_of(&a), a.body.len, ARM_DEPTH, ret);
+	/* A recovery point may have a key in it. */
+	if (a.body.len)
+		explicit_bzero(a.body.data, a.body.len);
 	return r ? blame(r, "%s", what) : 0;
 }
 

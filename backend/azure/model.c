@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "backend/azure/arm.h"
+#include "backend/base/base64.h"
 #include "backend/base/buf.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
@@ -17,6 +18,7 @@
 #define GIB (UINT64_C(1) << 30)
 #define DISK_GIB_MAX 65536
 #define LUN_MAX 63
+#define SECRET_DATA_MAX 8192
 
 /* --- little helpers --- */
 
@@ -580,6 +582,26 @@ static enum consistency consistency_of(const char *s)
 	return CONSISTENCY_UNKNOWN;
 }
 
+/* What an RSA key wrapped has its size, whether the key is named or not; all else is
+ * the BEK itself, which is kept where memory can be locked. */
+static int secret_data(const char *text, struct rsv_key *key)
+{
+	DROP(secret) struct secret *raw = NULL;
+	size_t n, len = text ? strlen(text) : 0;
+
+	if (!len || len > SECRET_DATA_MAX)
+		return 0;
+	if (secret_new(BASE64_DECODED_MAX(len), &raw)) {
+		err_clear();
+		return 0;
+	}
+	if (!base64_decode(text, len, secret_bytes(raw), &n) || !n)
+		return 0;
+	if (key->key_url || n == 256 || n == 384 || n == 512)
+		return copy_text(text, &key->secret_data);
+	return secret_copy(secret_bytes(raw), n, &key->bek);
+}
+
 static int key_of(const struct json *p, struct rsv_point *out)
 {
 	const struct json *k = json_get(p, "keyAndSecret");
@@ -589,15 +611,43 @@ static int key_of(const struct json *p, struct rsv_point *out)
 	int r = copy(bek, "secretUrl", &key->secret_url);
 
 	if (!r)
-		r = copy(bek, "secretData", &key->secret_data);
-	if (!r)
 		r = copy(kek, "keyUrl", &key->key_url);
+	if (!r)
+		r = secret_data(json_get_str(bek, "secretData"), key);
 	if (!r)
 		r = copy(kek, "keyBackupData", &key->key_backup);
 	if (!r)
 		r = copy(k, "encryptionMechanism", &key->mechanism);
-	out->has_key = key->secret_url || key->secret_data;
+	out->has_key = key->secret_url || key->secret_data || key->bek;
 	return r;
+}
+
+/* One setting a volume that was encrypted apart; the first one is of the disk's own
+ * key, which is the same in all as far as is known. */
+int rsv_settings_parse(const struct json *disk, struct rsv_settings *out)
+{
+	const struct json *all = json_get(json_get(disk, "properties"),
+					  "encryptionSettingsCollection");
+	const struct json *s = json_at(json_get(all, "encryptionSettings"), 0);
+	DROP(rsv_settings) struct rsv_settings got = { 0 };
+	int r = copy(json_get(s, "diskEncryptionKey"), "secretUrl",
+		     &got.secret_url);
+
+	if (!r)
+		r = copy(json_get(s, "keyEncryptionKey"), "keyUrl",
+			 &got.key_url);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_settings){ 0 };
+	return 0;
+}
+
+void rsv_settings_release(struct rsv_settings *s)
+{
+	free(s->secret_url);
+	free(s->key_url);
+	*s = (struct rsv_settings){ 0 };
 }
 
 /* The LUN of a disk, -1 for the OS disk (so in the service's own lists). */
@@ -656,8 +706,6 @@ static int point_texts(const struct json *p, struct rsv_point *out)
 	if (!r)
 		r = copy(p, "objectType", &out->kind);
 	if (!r)
-		r = key_of(p, out);
-	if (!r)
 		r = disk_refs(p, out);
 	out->encrypted = flag(p, "isSourceVMEncrypted");
 	out->managed = flag(p, "isManagedVirtualMachine");
@@ -666,7 +714,8 @@ static int point_texts(const struct json *p, struct rsv_point *out)
 	return r;
 }
 
-int rsv_point_parse(const struct json *j, struct rsv_point *out)
+/* All but its keys. */
+static int parse_point(const struct json *j, struct rsv_point *out)
 {
 	const struct json *p = json_get(j, "properties");
 	const struct json *more = json_get(p, "recoveryPointProperties");
@@ -691,6 +740,22 @@ int rsv_point_parse(const struct json *j, struct rsv_point *out)
 	*out = got;
 	got = (struct rsv_point){ 0 };
 	return 0;
+}
+
+int rsv_point_parse(struct json *j, struct rsv_point *out)
+{
+	const struct json *p = json_get(j, "properties");
+	const struct json *k = json_get(p, "keyAndSecret");
+	int r = parse_point(j, out);
+
+	if (r)
+		return r;
+	r = key_of(p, out);
+	json_wipe_str(json_get(k, "bekDetails"), "secretData");
+	json_wipe_str(json_get(k, "kekDetails"), "keyBackupData");
+	if (r)
+		rsv_point_release(out);
+	return r;
 }
 
 static int point_cmp(const void *a, const void *b)
@@ -725,7 +790,7 @@ int rsv_points_add(struct rsv_points *to, const struct json *values)
 {
 	for (size_t i = 0; i < json_len(values); i++) {
 		struct rsv_point *p = NEXT(to);
-		int r = rsv_point_parse(json_at(values, i), p);
+		int r = parse_point(json_at(values, i), p);
 
 		if (r)
 			return r;
@@ -747,6 +812,7 @@ void rsv_point_release(struct rsv_point *p)
 	if (k->secret_data)
 		explicit_bzero(k->secret_data, strlen(k->secret_data));
 	free(k->secret_data);
+	secret_close(k->bek);
 	free(k->key_url);
 	if (k->key_backup)
 		explicit_bzero(k->key_backup, strlen(k->key_backup));

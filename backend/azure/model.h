@@ -14,6 +14,7 @@
  */
 #pragma once
 #include "backend/base/json.h"
+#include "backend/base/secret.h"
 #include "backend/catalog.h"
 
 /* --- lists that grow --- */
@@ -60,7 +61,9 @@ enum rsv_tier {
 const char *rsv_tier_text(unsigned tiers);
 
 struct rsv_key {
-	char *secret_url, *secret_data;
+	char *secret_url;
+	char *secret_data;  /* wrapped, in base64; else NULL */
+	struct secret *bek; /* where the point has it, and not wrapped */
 	char *key_url, *key_backup;
 	char *mechanism;
 };
@@ -93,10 +96,19 @@ int rsv_points_add(struct rsv_points *to, const struct json *values) MUST_USE;
 /* When all are there: ascending in time, which is unique then: of two in one tick
  * of the service's clock (100 ns) the later by name comes a nanosecond later. */
 void rsv_points_order(struct rsv_points *l);
-/* One point, from the answer that has only it. */
-int rsv_point_parse(const struct json *j, struct rsv_point *out) MUST_USE;
+/* One point, from the answer that has only it; the keys in j are wiped. */
+int rsv_point_parse(struct json *j, struct rsv_point *out) MUST_USE;
 void rsv_point_release(struct rsv_point *p);
 void rsv_points_release(struct rsv_points *l);
+
+/* What the settings of a managed disk name (Compute, disks/NAME:
+ * encryptionSettingsCollection); NULL where they do not. */
+struct rsv_settings {
+	char *secret_url, *key_url;
+};
+int rsv_settings_parse(const struct json *disk,
+		       struct rsv_settings *out) MUST_USE;
+void rsv_settings_release(struct rsv_settings *s);
 
 /* --- restore points of Compute --- */
 
@@ -218,6 +230,10 @@ static inline void drop_rsv_points(struct rsv_points *l)
 static inline void drop_rsv_point(struct rsv_point *p)
 {
 	rsv_point_release(p);
+}
+static inline void drop_rsv_settings(struct rsv_settings *s)
+{
+	rsv_settings_release(s);
 }
 static inline void drop_rsv_collections(struct rsv_collections *l)
 {

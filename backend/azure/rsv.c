@@ -383,6 +383,12 @@ static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
 	return e ? e : source_open_vhd(s, VHD_AUTO, ret, &is_vhd);
 }
 
+static int rc_escrow(struct catalog *c, const char *vault, const char *vm,
+		     struct point_info *point, struct escrow_docs *out)
+{
+	return rsv_point_escrow(self(c), rsv_info_of(point), out);
+}
+
 static int rc_describe(struct catalog *c, const char *vault, struct json *into)
 {
 	struct rsv *r = self(c);
@@ -430,6 +436,7 @@ static const struct catalog_ops rsv_ops = {
 	.count = rc_count,
 	.point = rc_point,
 	.open_disk = rc_open_disk,
+	.escrow = rc_escrow,
 	.describe = rc_describe,
 	.close = rc_close,
 };

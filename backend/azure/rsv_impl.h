@@ -65,8 +65,9 @@ bool rsv_is_guid(const char *s, size_t n);
 /* --- rsv_point.c: one point --- */
 
 struct rsv_disk_place {
-	char *id;     /* of the disk restore point */
-	char *family; /* of the managed disk */
+	char *id;		    /* of the disk restore point */
+	char *family;		    /* of the managed disk */
+	char *secret_url, *key_url; /* as its restore point has them; or NULL */
 };
 
 struct rsv_point_info {
@@ -83,6 +84,14 @@ struct rsv_point_info {
 int rsv_point_open(struct rsv *r, const struct rsv_place *p,
 		   const struct point_row *row, const char *name,
 		   struct point_info **ret) MUST_USE;
+
+/* --- rsv_escrow.c --- */
+
+/* Documents as a vault of ours keeps them (FORMAT.md, 5.4), of what the point and its
+ * disks say of their keys. */
+int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
+		     struct escrow_docs *out) MUST_USE;
+
 static inline struct rsv_point_info *rsv_info_of(struct point_info *p)
 {
 	return container_of(p, struct rsv_point_info, info);

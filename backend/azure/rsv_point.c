@@ -17,6 +17,8 @@ static void info_destroy(struct point_info *p)
 	for (size_t k = 0; i->places && k < i->info.ndisks; k++) {
 		free(i->places[k].id);
 		free(i->places[k].family);
+		free(i->places[k].secret_url);
+		free(i->places[k].key_url);
 	}
 	free(i->places);
 	free(i->info.disks);
@@ -51,7 +53,7 @@ static void describe_key(const struct rsv_point *p, struct json *into)
 	if (p->key.key_url)
 		json_set_str(k, "keyUrl", p->key.key_url);
 	/* Wrapped or not is not told here: neither is shown. */
-	json_set_bool(k, "secretDataInPoint", p->key.secret_data != NULL);
+	json_set_bool(k, "secretDataInPoint", p->key.secret_data || p->key.bek);
 	json_set_bool(k, "keyBackupInPoint", p->key.key_backup != NULL);
 	json_set(into, "encryption", k);
 }
@@ -150,6 +152,11 @@ static int disks_of_snapshot(struct rsv_point_info *i,
 		if (!e)
 			e = copy_text(family ? family : order[k]->name,
 				      &i->places[k].family);
+		if (!e)
+			e = copy_text(order[k]->secret_url,
+				      &i->places[k].secret_url);
+		if (!e)
+			e = copy_text(order[k]->key_url, &i->places[k].key_url);
 		if (e)
 			return e;
 	}

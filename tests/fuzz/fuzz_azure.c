@@ -44,15 +44,18 @@ static void lists(const struct json *values)
 		err_clear();
 }
 
-static void objects(const struct json *j)
+static void objects(struct json *j)
 {
 	DROP(rsv_point) struct rsv_point p = { 0 };
+	DROP(rsv_settings) struct rsv_settings settings = { 0 };
 	DROP(rsv_snapshots) struct rsv_snapshots s = { 0 };
 	DROP(rsv_job) struct rsv_job job = { 0 };
 	const char *sas;
 
 	if (!rsv_point_parse(j, &p))
 		assert(p.ndisks <= CATALOG_DISKS_MAX);
+	if (rsv_settings_parse(j, &settings))
+		err_clear();
 	if (!rsv_snapshots_add(&s, j))
 		rsv_snapshot_near(&s, 0);
 	if (!rsv_job_parse(j, &job))

@@ -12,6 +12,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "crypt/escrow_azure.h"
 #include "crypt/keycache.h"
 #include "crypt/volumes.h"
 #include "tools/common/interrupt.h"
@@ -178,6 +179,8 @@ static int one_point(void *ctx, const char *vm, struct point_info *p,
 	size_t n = 0;
 	int r = point_records(&j->o, vm, p, &records);
 
+	if (r == 0)
+		r = azure_learn(p, &records, j->keyring);
 	j->points++;
 	if (r == -ENOMEM)
 		return r;

@@ -435,7 +435,8 @@ class World:
                 "recoveryPointType": point.get("type", "AppConsistent"),
                 "recoveryPointTime": point["time"], "recoveryPointAdditionalInfo": "",
                 "sourceVMStorageType": "PremiumVMOnPartialPremiumStorage",
-                "isSourceVMEncrypted": "key" in point, "isInstantIlrSessionActive": False,
+                "isSourceVMEncrypted": "key" in point or bool(point.get("encrypted")),
+                "isInstantIlrSessionActive": False,
                 "recoveryPointTierDetails": tiers, "isManagedVirtualMachine": True,
                 "virtualMachineSize": "Standard_D2s_v5", "originalStorageAccountOption": False,
                 "osType": point.get("os", "Linux"),
@@ -508,8 +509,10 @@ class World:
             if d.get("key"):
                 out["encryptionSettings"] = {
                     "enabled": True,
-                    "diskEncryptionKey": {"secretUrl": d["key"]["secretUrl"], "sourceVault": {"id": "x"}},
-                    "keyEncryptionKey": {"keyUrl": d["key"]["keyUrl"], "sourceVault": {"id": "x"}}}
+                    "diskEncryptionKey": {"secretUrl": d["key"]["secretUrl"], "sourceVault": {"id": "x"}}}
+                if d["key"].get("keyUrl"):
+                    out["encryptionSettings"]["keyEncryptionKey"] = {
+                        "keyUrl": d["key"]["keyUrl"], "sourceVault": {"id": "x"}}
             return out
         profile = {}
         data = []
@@ -999,6 +1002,9 @@ class Services:
         m = re.match(r"/providers/microsoft\.compute/locations/[^/]+/diskoperations/([^/]+)$", rest, re.I)
         if m:
             return self.disk_operation(req, m.group(1))
+        m = re.match(r"/resourcegroups/[^/]+/providers/microsoft\.compute/disks/([^/]+)$", rest, re.I)
+        if m:
+            return self.managed_disk(path, m.group(1))
         for _, item in w.collections():
             base = w.collection_id(item)
             if not path.lower().startswith(base.lower()):
@@ -1013,6 +1019,19 @@ class Services:
                 if w.restore_point_name(point).lower() == m.group(1).lower():
                     return self.restore_point(req, item, point, m)
         return arm_error(404, "ResourceNotFound", "The Resource '%s' was not found." % path)
+
+    def managed_disk(self, path, name):
+        """The disk of a machine, as it is now: {"managed_disks": {NAME: KEY}}."""
+        disk = self.w.c.get("managed_disks", {}).get(name)
+        if disk is None:
+            return arm_error(404, "ResourceNotFound", "The Resource 'Microsoft.Compute/disks/%s' was not found." % name)
+        settings = {"diskEncryptionKey": {"secretUrl": disk["secretUrl"], "sourceVault": {"id": "x"}}}
+        if disk.get("keyUrl"):
+            settings["keyEncryptionKey"] = {"keyUrl": disk["keyUrl"], "sourceVault": {"id": "x"}}
+        return Answer(200, {"id": path, "name": name, "location": "westeurope", "properties": {
+            "osType": "Linux", "diskSizeGB": 1, "provisioningState": "Succeeded", "diskState": "Attached",
+            "encryptionSettingsCollection": {"enabled": True, "encryptionSettingsVersion": "1.1",
+                                             "encryptionSettings": [settings]}}})
 
     def restore_point(self, req, item, point, m):
         w = self.w

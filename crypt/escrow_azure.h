@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * What points of Azure have of keys that no escrow record may hold.
+ *
+ * Some points of VMs without a KEK have the BEK itself (secretData): the keyring
+ * learns that it is the one of the record that refers to its secret.
+ */
+#pragma once
+#include "backend/catalog.h"
+#include "crypt/keyring.h"
+
+/* keyring: NULL is ignored; so are points of other catalogs. */
+int azure_learn(const struct point_info *info,
+		const struct escrow_records *records,
+		struct keyring *keyring) MUST_USE;
