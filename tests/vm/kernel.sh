@@ -14,10 +14,17 @@ command -v apt-get >/dev/null || {
 	echo "the kernel is taken from Debian's package, by apt" >&2
 	exit 77
 }
-name=$(apt-cache depends linux-image-cloud-amd64 |
-	sed -nE 's/.*Depends: (linux-image-[0-9].*)/\1/p' | head -n 1)
-[[ $name ]] || {
-	echo "apt knows no linux-image-cloud-amd64: apt-get update" >&2
+look() {
+	name=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+		sed -nE 's/.*Depends: (linux-image-[0-9].*)/\1/p' | head -n 1)
+	[[ $name ]]
+}
+as_root=()
+((EUID == 0)) || as_root=(sudo)
+# Its lists may have been removed.
+look || "${as_root[@]}" apt-get -qq update >&2 || :
+look || {
+	echo "apt knows no linux-image-cloud-amd64" >&2
 	exit 1
 }
 new=$(mktemp -d "$dir/new.XXXXXX")
