@@ -81,8 +81,9 @@ static int ask(int tty, const char *prompt, struct secret **ret)
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	quiet.c_lflag |= ICANON | ECHONL;
 	quiet.c_cc[VEOL] = CTRL_C;
-	dprintf(tty, "%s: ", prompt);
+	/* First, so that nothing typed at the prompt is shown, or lost. */
 	tcsetattr(tty, TCSAFLUSH, &quiet);
+	dprintf(tty, "%s: ", prompt);
 	do
 		n = read(tty, secret_bytes(line), PASS_MAX + 1);
 	while (n < 0 && errno == EINTR);
