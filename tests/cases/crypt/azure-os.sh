@@ -132,8 +132,17 @@ with open("header", "r+b") as f:
         f.seek(at)
         f.write(h)
 EOF
+# And as cryptsetup begins it, on what is still clear.
+truncate -s 4M real
+cp root.clear being
+cryptsetup reencrypt -q --encrypt --init-only --type luks2 --header real --key-file p1 \
+	--pbkdf pbkdf2 --pbkdf-force-iterations 1000 "${_small[@]/256k/768k}" being >luks.log 2>&1 ||
+	fail "cryptsetup: $(cat luks.log)"
+assert_same being root.clear
 boot boot.img header
-for data in os.data root.clear; do
+boot real.img real
+for data in os.data root.clear being; do
+	[[ $data != being ]] || cp real.img boot.img
 	gpt_disk online.img $data boot.img
 	volumes -b p1 os=online.img
 	assert_eq "$(states)" "os-p1=unsupported os-p2=clear" $data

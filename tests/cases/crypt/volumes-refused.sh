@@ -53,6 +53,25 @@ refused 'j["segments"]["0"]["integrity"] = {"type": "hmac(sha256)", "journal_enc
 refused 'j["segments"]["1"] = dict(j["segments"]["0"], offset="2097152"); j["segments"]["0"]["size"] = "1048576"' \
 	segments
 refused 'j["segments"]["0"]["encryption"] = "capi:xts(aes)-plain64"' cipher
+# As cryptsetup itself leaves them: being encrypted, being encrypted anew.
+reencrypt() {
+	cryptsetup reencrypt -q --init-only --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+		--key-file p2 "$@" >luks.log 2>&1 || fail "cryptsetup: $(cat luks.log)"
+}
+cp clear v
+truncate -s 12M v
+reencrypt --encrypt --type luks2 --reduce-device-size 8M v
+cp v w
+cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+	--luks2-metadata-size 16k --luks2-keyslots-size 768k w p2 2>luks.log
+reencrypt w
+for v in v w; do
+	volumes -b p2 lun0=$v
+	assert_eq "$(states)" lun0=unsupported
+	assert_contains "$(row lun0 .reason)" "encryption was under way when it was backed up: restore \
+the disk ('vaultctl restore'), then run 'cryptsetup reencrypt --resume-only' on the copy"
+done
+rm -f w
 cp two v
 luks2_edit v 'j["tokens"]["5"] = {"type": "Azure_Disk_Encryption", "keyslots": [], "version": "1.0", "PassphraseName": "LUKSPasswordProtector", "Passphrase": "x"}'
 volumes lun0=v

@@ -71,6 +71,8 @@ assert_eq "$(states) $DERIVED" "lun0=wrong-key lun1=wrong-key 1"
 
 truncate -s 5M pv0 pv1
 "$SRC/tests/mklvm.py" vg pv0 pv1 -- root=2@pv0:0+2@pv1:0 home='!thin' in=2@pv1:2
+truncate -s 3M striped0 striped1
+"$SRC/tests/mklvm.py" svg striped0 striped1 -- strip=4/4096@pv0:0,pv1:0
 dd if=clear of=pv0 bs=1M count=2 seek=1 conv=notrunc status=none
 dd if=clear of=pv1 bs=1M count=2 skip=2 seek=1 conv=notrunc status=none
 luks crypt0 2 k1 p1 pv0
@@ -81,6 +83,20 @@ assert_eq "$(row lvm-vg-root .type)" ext4
 assert_volume lvm-vg-root clear -b p1 -b p2 lun0=crypt0 lun1=crypt1
 volumes -b p1 lun0=crypt0 lun1=crypt1
 assert_eq "$(states)" "lun0=open lun1=wrong-key lvm-vg-home=unsupported lvm-vg-in=unknown lvm-vg-root=unknown"
+# Striped over the two, one of which is encrypted.
+python3 - <<'EOF'
+clear = open("clear", "rb").read()
+for i in 0, 1:
+    with open(f"striped{i}", "r+b") as f:
+        f.seek(1 << 20)
+        f.write(b"".join(clear[at:at + 4096] for at in range(4096 * i, len(clear), 8192)))
+EOF
+luks crypt2 2 k1 p1 striped1
+volumes -b p1 lun0=striped0 lun1=crypt2
+assert_eq "$(states)" "lun0=clear lun1=open lvm-svg-strip=clear"
+assert_volume lvm-svg-strip clear -b p1 lun0=striped0 lun1=crypt2
+volumes lun0=striped0 lun1=crypt2
+assert_eq "$(states)" "lun0=clear lun1=no-record lvm-svg-strip=unknown"
 # ... and under LVM.
 truncate -s 7M pv
 dd if=two of=pv bs=1M seek=1 conv=notrunc status=none

@@ -20,8 +20,8 @@ luks_detached header data 1 k1 p2 clear
 gpt_disk os.img clear two
 vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=os.img -d lun0=data -t 2026-01-01T00:00:00Z
-for i in 02 03 04 05 06 07 08 09 10 11 12; do
-	vaultctl backup -q vault vm -d os=os.img -d lun0=data -t 2026-01-${i}T00:00:00Z
+for i in {02..30}; do
+	vaultctl backup -q vault vm -d os=os.img -d lun0=data -t "2026-01-${i}T00:00:00Z"
 done
 stats() {
 	getfattr --only-values -n user.vaultfs.stats mnt | jq ".$1"
@@ -69,7 +69,7 @@ wait_until 20 is_dropped
 assert_eq "$(find mnt/v/vm/2026* | wc -l)" "$(find mnt/v/vm/2026* -printf '%i\n' | sort -u | wc -l)"
 umount_vault mnt
 
-# --- one derivation for a lineage; none before volumes/ is entered
+# --- one derivation for a lineage of 30 points; none before volumes/ is entered
 
 # Each derivation is in the log.
 mount_vault -vv -B p1 vault mnt
@@ -79,7 +79,8 @@ ls -l mnt/v/vm/2026-01-01T00-00-00Z mnt/v/vm/ >/dev/null
 stat $point/volumes >/dev/null
 assert_eq "$(grep -c 'a key is derived' "$log" || :)" 0
 find mnt/v/vm -name '*.img' >found
-assert_eq "$(grep -c volumes/ found)" 36
+# Of 30 points, three volumes each.
+assert_eq "$(grep -c volumes/ found)" 90
 assert_eq "$(grep -c 'a key is derived' "$log")" 1
 umount_vault mnt
 
