@@ -23,7 +23,7 @@ struct keycache {
 	pthread_mutex_t deriving;
 	atomic_uint_fast64_t derived;
 
-	pthread_mutex_t lock; /* protects the rest */
+	pthread_mutex_t lock;  /* protects the rest */
 	struct secret *naming; /* NULL: no key was named yet */
 	struct entry *entries;
 	size_t count, nkeys;

@@ -5,12 +5,14 @@
 #include "crypt/volumes.h"
 #include "tools/common/options.h"
 
+struct header_arg {
+	char *vm; /* NULL: any */
+	char *volume;
+	const char *path; /* borrowed from the option */
+};
+
 struct header_list {
-	struct header_arg {
-		char *vm; /* NULL: any */
-		char *volume;
-		const char *path; /* borrowed from the option */
-	} *v;
+	struct header_arg *v;
 	size_t n;
 };
 
