@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
@@ -20,6 +21,12 @@ struct fetch {
 	/* Protects the making of the two. Vaults that are only listed need no threads. */
 	pthread_mutex_t lock;
 	struct pool *windows, *lines;
+
+	/* Protects the buffers that nobody uses. The one given back last is taken
+	 * first: it may still be in the processor's cache. */
+	pthread_mutex_t idle_lock;
+	uint8_t *idle[FETCH_IDLE];
+	unsigned nidle;
 };
 
 int fetch_new(struct cache *cache, struct stash *stash, struct fetch **ret)
@@ -35,6 +42,7 @@ int fetch_new(struct cache *cache, struct stash *stash, struct fetch **ret)
 	f->ahead_max = min_u64(FETCH_AHEAD_MAX, cache_max(cache) / 4);
 	link_init(&f->link);
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_mutex_init(&f->idle_lock, NULL);
 	*ret = f;
 	return 0;
 }
@@ -43,6 +51,15 @@ void fetch_set_stash(struct fetch *f, struct stash *stash)
 {
 	stash_close(f->stash);
 	f->stash = stash;
+}
+
+static void drop_idle(struct fetch *f)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&f->idle_lock);
+
+	(void)held;
+	while (f->nidle)
+		free(f->idle[--f->nidle]);
 }
 
 void fetch_free(struct fetch *f)
@@ -54,6 +71,8 @@ void fetch_free(struct fetch *f)
 	pool_free(f->lines);
 	stash_close(f->stash);
 	link_release(&f->link);
+	drop_idle(f);
+	pthread_mutex_destroy(&f->idle_lock);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
@@ -104,7 +123,46 @@ uint32_t fetch_window(struct fetch *f)
 
 void fetch_reader(struct fetch *f, int more)
 {
-	atomic_fetch_add(&f->readers, more);
+	if (atomic_fetch_add(&f->readers, more) + more == 0)
+		drop_idle(f);
+}
+
+#define LARGE_PAGE ((size_t)2 << 20)
+/* Smaller ones malloc() has at hand. */
+#define BUFFER_SMALL ((size_t)1 << 20)
+
+uint8_t *fetch_buffer(struct fetch *f, size_t len)
+{
+	uint8_t *p;
+
+	if (len < BUFFER_SMALL)
+		return malloc(len);
+	{
+		DROP(lock) pthread_mutex_t *held = lock(&f->idle_lock);
+
+		(void)held;
+		if (f->nidle)
+			return f->idle[--f->nidle];
+	}
+	p = aligned_alloc(LARGE_PAGE, LINK_WINDOW_MAX);
+	/* Only for speed. */
+	if (p)
+		(void)madvise(p, LINK_WINDOW_MAX, MADV_HUGEPAGE);
+	return p;
+}
+
+void fetch_buffer_done(struct fetch *f, uint8_t *p, size_t len)
+{
+	if (len >= BUFFER_SMALL && p && atomic_load(&f->readers)) {
+		DROP(lock) pthread_mutex_t *held = lock(&f->idle_lock);
+
+		(void)held;
+		if (f->nidle < FETCH_IDLE) {
+			f->idle[f->nidle++] = p;
+			return;
+		}
+	}
+	free(p);
 }
 
 /* NULL: no memory for threads. */

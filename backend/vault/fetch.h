@@ -13,7 +13,8 @@
  * stash.
  *
  * Memory: what is under way ahead of readers is at most FETCH_AHEAD_MAX, and a quarter of
- * the cache; what readers wait for, they hold themselves.
+ * the cache; what readers wait for, they hold themselves. Buffers are kept while somebody
+ * reads in order, FETCH_IDLE of them.
  *
  * Threads: windows (frames_ahead(), one each) and lines (one run each). A window may
  * wait for lines, a line for nothing but the store.
@@ -29,6 +30,7 @@
 #define FETCH_AHEAD_MAX LINK_AHEAD_MAX
 #define FETCH_WINDOWS 16u /* threads that read ahead */
 #define FETCH_LINES 32u	  /* threads that ask for runs */
+#define FETCH_IDLE 8u	  /* buffers that are kept */
 /* Frames that one call may ask for: LINK_WINDOW_MAX. */
 #define FRAMES_MAX 64u
 
@@ -63,6 +65,15 @@ bool fetch_submit_window(struct fetch *f, struct pool_job *job, size_t bytes);
 void fetch_window_done(struct fetch *f, size_t bytes);
 bool fetch_submit_line(struct fetch *f, struct pool_job *job);
 void fetch_line_done(struct fetch *f);
+
+/*
+ * len bytes, at most LINK_WINDOW_MAX, for what a request brings: where that is much,
+ * memory that was used for it before. For each new piece the system would have to find
+ * and clear a thousand pages, which takes longer than the bytes do on their way from a
+ * near server. NULL: no memory. Given back with the same len.
+ */
+uint8_t *fetch_buffer(struct fetch *f, size_t len);
+void fetch_buffer_done(struct fetch *f, uint8_t *p, size_t len);
 
 /*
  * Frames [first, first + n), n <= FRAMES_MAX, inside the disk: blobs[i] is a reference to

@@ -274,36 +274,29 @@ static void keep(struct batch *b, const struct want *w, const uint8_t *stored)
 	stash_put(fetch_stash(b->f), key, stored, w->e->place.length);
 }
 
-/* From p's offset up to end. */
-static int read_place(struct batch *b, struct place *p, uint64_t end,
-		      uint8_t **ret)
+/* All that is in the run, from the offset of p on, whose length is set. */
+static int read_place(struct batch *b, uint32_t from, uint32_t to,
+		      struct place *p, uint8_t **ret)
 {
-	DROP(mem) uint8_t *stored = NULL;
-	int r;
+	uint64_t end = 0;
 
 	if (p->length > VF_FRAME_SIZE)
 		return fail(-EPROTO, "a frame of %" PRIu32 " bytes", p->length);
-	p->length = (uint32_t)(end - p->offset);
-	stored = malloc(p->length);
-	if (!stored)
-		return fail(-ENOMEM, "no memory for a read");
-	r = tree_read_place(b->t, p, stored);
-	if (!r)
-		*ret = take(stored);
-	return r;
-}
-
-static void read_run(struct batch *b, uint32_t from, uint32_t to)
-{
-	DROP(mem) uint8_t *stored = NULL;
-	struct place p = b->w[from].e->place;
-	bool good[FRAMES_MAX] = { 0 };
-	uint64_t end = 0;
-	int r;
-
 	for (uint32_t i = from; i < to; i++)
 		end = max_u64(end, end_of(&b->w[i].e->place));
-	r = read_place(b, &p, end, &stored);
+	p->length = (uint32_t)(end - p->offset);
+	*ret = fetch_buffer(b->f, p->length);
+	if (!*ret)
+		return fail(-ENOMEM, "no memory for a read");
+	return tree_read_place(b->t, p, *ret);
+}
+
+/* r: what the run's read returned, into stored. */
+static void land_run(struct batch *b, uint32_t from, uint32_t to, int r,
+		     const struct place *p, const uint8_t *stored)
+{
+	bool good[FRAMES_MAX] = { 0 };
+
 	if (r && !of_one_frame(r)) {
 		land_failed(b, from, to, r);
 		return;
@@ -315,7 +308,7 @@ static void read_run(struct batch *b, uint32_t from, uint32_t to)
 
 		if (!one)
 			one = unpack(b, w,
-				     stored + (w->e->place.offset - p.offset),
+				     stored + (w->e->place.offset - p->offset),
 				     &plain);
 		good[i - from] = !one;
 		if (one)
@@ -326,7 +319,17 @@ static void read_run(struct batch *b, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to; i++)
 		if (good[i - from])
 			keep(b, &b->w[i],
-			     stored + (b->w[i].e->place.offset - p.offset));
+			     stored + (b->w[i].e->place.offset - p->offset));
+}
+
+static void read_run(struct batch *b, uint32_t from, uint32_t to)
+{
+	struct place p = b->w[from].e->place;
+	uint8_t *stored = NULL;
+	int r = read_place(b, from, to, &p, &stored);
+
+	land_run(b, from, to, r, &p, stored);
+	fetch_buffer_done(b->f, stored, p.length);
 }
 
 static void run_line(struct pool_job *job)
