@@ -380,6 +380,49 @@ struct json *escrow_references(const struct escrow_docs *docs,
 	return list;
 }
 
+/* A wrap that names a public key is one of ours, for a key that the user has; what
+ * only names a URL was made by Azure. */
+static bool needs_key_vault(const struct escrow_record *r)
+{
+	bool named = !r->nwraps && *r->secret_url;
+
+	for (size_t i = 0; i < r->nwraps; i++) {
+		if (r->wraps[i].has_spki ||
+		    strncasecmp(r->wraps[i].kek_url, "https://", 8) != 0)
+			return false;
+		named = true;
+	}
+	return named;
+}
+
+bool escrow_key_vault_only(const struct escrow_docs *docs)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < docs->n; i++) {
+		DROP(escrow_record) struct escrow_record rec = { 0 };
+
+		if (escrow_parse(docs->v[i].text, docs->v[i].len, &rec)) {
+			err_clear();
+			continue;
+		}
+		if (!needs_key_vault(&rec))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+void escrow_describe(const struct escrow_docs *docs, const struct point_info *p,
+		     struct json *point)
+{
+	if (!docs->n)
+		return;
+	json_set(point, "escrow", escrow_references(docs, p));
+	if (escrow_key_vault_only(docs))
+		json_set_str(point, "kek", "key-vault-only");
+}
+
 int escrow_text(struct escrow_record *r, char **ret, size_t *len)
 {
 	DROP(json) struct json *j = record_json(r, false);

@@ -91,6 +91,12 @@ struct json *escrow_json(const struct escrow_record *r);
  * list. Documents of another kind are told as such. */
 struct json *escrow_references(const struct escrow_docs *docs,
 			       const struct point_info *p);
+/* Adds that to what point_json() says, where there are any; and "kek":
+ * "key-vault-only" where nothing but keys in Key Vault unwraps them: a point that
+ * is lost with that key vault. */
+void escrow_describe(const struct escrow_docs *docs, const struct point_info *p,
+		     struct json *point);
+bool escrow_key_vault_only(const struct escrow_docs *docs);
 /* "os-p2", "os", or "the VM". */
 #define ESCROW_PLACE_SIZE (CATALOG_NAME_MAX + 16)
 void escrow_place(const struct escrow_record *r,

@@ -6,23 +6,38 @@
 
 #include "backend/azure/rsv.h"
 
-int azure_learn(const struct point_info *info,
-		const struct escrow_records *records, struct keyring *keyring)
+/* Borrowed; NULL: none. */
+static struct secret *bek_of(const struct point_info *info,
+			     const struct escrow_record *rec)
 {
 	const struct rsv_facts *f = point_azure_facts(info);
 	const struct rsv_key *key = f ? &f->point->key : NULL;
+	const char *url = key && key->secret_url ? key->secret_url : "";
+
+	if (!key || rec->nwraps || *rec->disk ||
+	    strcasecmp(rec->secret_url, url) != 0)
+		return NULL;
+	return key->bek;
+}
+
+int azure_bek(const struct point_info *info, const struct escrow_record *rec,
+	      struct secret **ret)
+{
+	struct secret *s = bek_of(info, rec);
+
+	return s ? secret_copy(secret_bytes(s), secret_size(s), ret) : 0;
+}
+
+int azure_learn(const struct point_info *info,
+		const struct escrow_records *records, struct keyring *keyring)
+{
 	int r = 0;
 
-	if (!key || !key->bek || !keyring)
-		return 0;
-	for (size_t i = 0; i < records->n && !r; i++) {
-		const struct escrow_record *rec = &records->v[i];
+	for (size_t i = 0; keyring && i < records->n && !r; i++) {
+		struct secret *bek = bek_of(info, &records->v[i]);
 
-		if (rec->nwraps || *rec->disk ||
-		    strcasecmp(rec->secret_url,
-			       key->secret_url ? key->secret_url : "") != 0)
-			continue;
-		r = keyring_learn(keyring, rec, key->bek);
+		if (bek)
+			r = keyring_learn(keyring, &records->v[i], bek);
 	}
 	return r;
 }

@@ -9,6 +9,9 @@
 #include "backend/catalog.h"
 #include "crypt/keyring.h"
 
+/* The BEK that the point has for a record, a copy; NULL: none. */
+int azure_bek(const struct point_info *info, const struct escrow_record *rec,
+	      struct secret **ret) MUST_USE;
 /* keyring: NULL is ignored; so are points of other catalogs. */
 int azure_learn(const struct point_info *info,
 		const struct escrow_records *records,

@@ -589,8 +589,7 @@ static int point_text(struct point_dir *pt, char **text, size_t *len)
 			   pt->place->vm, info, &docs);
 	if (r)
 		return r;
-	if (docs.n)
-		json_set(j, "escrow", escrow_references(&docs, info));
+	escrow_describe(&docs, info, j);
 	return json_text(j, true, text, len);
 }
 

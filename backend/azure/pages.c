@@ -80,9 +80,9 @@ DROP_DEFINE(pages, struct pages *, pages_unref)
 
 struct ask {
 	const char *method;
-	const char *query; /* "comp=pagelist", or NULL */
-	const char *range; /* a header line, or NULL */
-	const char *more;  /* another header line, or NULL */
+	const char *query;    /* "comp=pagelist", or NULL */
+	const char *range;    /* a header line, or NULL */
+	const char *previous; /* another, with a secret, or NULL */
 	void *into;
 	uint64_t off;
 	size_t len;
@@ -126,7 +126,7 @@ static int ask_once(struct pages *p, const struct ask *k, const char *url,
 		buf_printf(&match, "If-Match: %s", p->etag);
 	n += (size_t)add_field(fields, n, p->etag ? buf_cstr(&match) : NULL);
 	n += (size_t)add_field(fields, n, k->range);
-	n += (size_t)add_field(fields, n, k->more);
+	n += (size_t)add_field(fields, n, k->previous);
 	r = buf_check(&full, "URL");
 	if (r)
 		return r;
@@ -189,8 +189,8 @@ static int ask(struct pages *p, const struct ask *k, struct http_response *a)
 
 /* --- windows: what is hole --- */
 
-static int ask_ranges(struct pages *p, uint64_t from, uint64_t end,
-		      struct buf *marker, struct page_ranges *to)
+static int ask_ranges(struct pages *p, const char *previous, uint64_t from,
+		      uint64_t end, struct buf *marker, struct page_ranges *to)
 {
 	DROP(http_response) struct http_response a = { 0 };
 	DROP(buf) struct buf query = BUF_INIT(8192);
@@ -198,6 +198,7 @@ static int ask_ranges(struct pages *p, uint64_t from, uint64_t end,
 	struct ask k = {
 		.method = "GET",
 		.range = range,
+		.previous = previous,
 		.body_max = RANGES_BODY_MAX,
 	};
 	int r;
@@ -222,7 +223,9 @@ static int ask_ranges(struct pages *p, uint64_t from, uint64_t end,
 	return r ? blame(r, "%s", p->what) : 0;
 }
 
-static int read_window(struct pages *p, size_t i, struct page_ranges *to)
+/* previous: NULL, or the header that asks for what differs. */
+static int read_window(struct pages *p, const char *previous, size_t i,
+		       struct page_ranges *to)
 {
 	uint64_t from = i * PAGES_WINDOW;
 	uint64_t end = min_u64(from + PAGES_WINDOW, source_size(&p->base));
@@ -230,7 +233,7 @@ static int read_window(struct pages *p, size_t i, struct page_ranges *to)
 	int r;
 
 	do {
-		r = ask_ranges(p, from, end, &marker, to);
+		r = ask_ranges(p, previous, from, end, &marker, to);
 	} while (!r && marker.len);
 	return r;
 }
@@ -252,7 +255,7 @@ static int need_window(struct pages *p, size_t i)
 	w->state = WINDOW_BUSY;
 	pthread_mutex_unlock(&p->lock);
 
-	r = read_window(p, i, &got);
+	r = read_window(p, NULL, i, &got);
 	pthread_mutex_lock(&p->lock);
 	if (r == -EFBIG) {
 		log_debug("%s: too many page ranges: read as data", p->what);
@@ -560,4 +563,62 @@ int source_open_pages(const struct pages_options *o,
 		return r;
 	*ret = &take(p)->base;
 	return 0;
+}
+
+/* --- what differs --- */
+
+static int window_changes(struct pages *p, const char *previous, size_t i,
+			  int (*each)(void *ctx, uint64_t off, uint64_t len),
+			  void *ctx)
+{
+	DROP(page_ranges) struct page_ranges got = { 0 };
+	int r = read_window(p, previous, i, &got);
+
+	for (size_t k = 0; k < got.count && !r; k++)
+		r = each(ctx, got.v[k].off, got.v[k].len);
+	return r;
+}
+
+static int all_changes(struct pages *p, const struct pages_place *before,
+		       int (*each)(void *ctx, uint64_t off, uint64_t len),
+		       void *ctx)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->nwindows && !r; i++) {
+		DROP(buf) struct buf line = BUF_INIT(16384);
+		unsigned number = 0;
+		void *held = NULL;
+		const char *url;
+
+		/* Asked for each time: it may be a long disk. */
+		r = before->url(before->ctx, 0, &url, &number, &held);
+		if (r)
+			return r;
+		buf_printf(&line, "x-ms-previous-snapshot-url: %s", url);
+		if (before->done)
+			before->done(held);
+		r = buf_check(&line, "address of a snapshot");
+		if (!r)
+			r = window_changes(p, buf_cstr(&line), i, each, ctx);
+		if (line.len)
+			explicit_bzero(line.data, line.len);
+	}
+	return r;
+}
+
+int pages_changes(const struct pages_options *o,
+		  const struct pages_place *place,
+		  const struct pages_place *before,
+		  int (*each)(void *ctx, uint64_t off, uint64_t len), void *ctx)
+{
+	DROP(source) struct source *s = NULL;
+	int r = source_open_pages(o, place, &s);
+
+	if (!r && !pages_of(s)->paged)
+		r = fail(-EIO, "%s: it is no page blob", o->what);
+	if (!r)
+		r = all_changes(pages_of(s), before, each, ctx);
+	before->close(before->ctx);
+	return r;
 }

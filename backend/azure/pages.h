@@ -46,6 +46,18 @@ int source_open_pages(const struct pages_options *o,
 		      const struct pages_place *place,
 		      struct source **ret) MUST_USE;
 
+/*
+ * Calls each() for the ranges of a blob that differ from an older snapshot of the
+ * same disk (Get Page Ranges with x-ms-previous-snapshot-url); nonzero from it ends
+ * it. Takes both places. -EFBIG: too many; -EIO: the service does not compare them,
+ * as across the size of 4 TiB.
+ */
+int pages_changes(const struct pages_options *o,
+		  const struct pages_place *place,
+		  const struct pages_place *before,
+		  int (*each)(void *ctx, uint64_t off, uint64_t len),
+		  void *ctx) MUST_USE;
+
 /* --- the answer of Get Page Ranges: pure --- */
 
 struct page_range {

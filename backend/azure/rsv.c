@@ -342,13 +342,14 @@ static void lease_close(void *ctx)
 	access_close(ctx);
 }
 
-static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
-			struct point_info *point, size_t disk,
-			struct source **ret)
+#define DISK_WHAT 600
+
+/* A disk of a point for which an address can be asked. */
+static int open_lease(struct rsv *r, struct point_info *point, size_t disk,
+		      char what[static DISK_WHAT], struct pages_place *at)
 {
-	struct rsv *r = self(c);
 	struct rsv_point_info *i = rsv_info_of(point);
-	char time[TIME_TEXT_SIZE], what[600];
+	char time[TIME_TEXT_SIZE];
 	struct access_lease *lease;
 	struct access_wanted w = {
 		.id = i->places[disk].id,
@@ -356,31 +357,77 @@ static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
 		.what = what,
 		.may_end = i->point.tiers & RSV_TIER_VAULT,
 	};
+	int e;
+
+	time_name(point->row.time_ns, time);
+	snprintf(what, DISK_WHAT, "%s, %s, disk %s", point->vm, time,
+		 point->disks[disk].name);
+	e = access_open(r->access, &w, &lease);
+	if (e)
+		return e;
+	*at = (struct pages_place){
+		.url = lease_url,
+		.done = lease_done,
+		.close = lease_close,
+		.ctx = lease,
+	};
+	return 0;
+}
+
+static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
+			struct point_info *point, size_t disk,
+			struct source **ret)
+{
+	struct rsv *r = self(c);
+	char what[DISK_WHAT];
 	struct pages_options o = {
 		.http = azure_http(r->az),
 		.cache = r->bytes,
 		.pool = r->readers,
 		.what = what,
-		.identity = w.id,
+		.identity = rsv_info_of(point)->places[disk].id,
 	};
-	struct pages_place at = {
-		.url = lease_url,
-		.done = lease_done,
-		.close = lease_close,
-	};
+	struct pages_place at;
 	struct source *s;
 	bool is_vhd;
+	int e = open_lease(r, point, disk, what, &at);
+
+	if (!e)
+		e = source_open_pages(&o, &at, &s);
+	return e ? e : source_open_vhd(s, VHD_AUTO, ret, &is_vhd);
+}
+
+int rsv_disk_changes(struct catalog *c, struct point_info *now, size_t disk,
+		     struct point_info *before, size_t was,
+		     int (*each)(void *ctx, uint64_t off, uint64_t len),
+		     void *ctx)
+{
+	struct rsv *r = self(c);
+	const struct disk_info *d = &now->disks[disk], *b = &before->disks[was];
+	char what[DISK_WHAT], other[DISK_WHAT];
+	struct pages_options o = {
+		.http = azure_http(r->az),
+		.what = what,
+	};
+	struct pages_place at, from;
 	int e;
 
-	time_name(point->row.time_ns, time);
-	snprintf(what, sizeof(what), "%s, %s, disk %s", point->vm, time,
-		 point->disks[disk].name);
-	e = access_open(r->access, &w, &lease);
+	if (d->state != DISK_READY || b->state != DISK_READY)
+		return fail(-ENOTSUP, "it has no snapshot (any more)");
+	if (!d->has_size || !b->has_size || d->size != b->size ||
+	    !arm_id_equal(rsv_info_of(now)->places[disk].family,
+			  rsv_info_of(before)->places[was].family))
+		return fail(-ENOTSUP, "it is another disk, or of another size");
+	o.identity = rsv_info_of(now)->places[disk].id;
+	e = open_lease(r, now, disk, what, &at);
 	if (e)
 		return e;
-	at.ctx = lease;
-	e = source_open_pages(&o, &at, &s);
-	return e ? e : source_open_vhd(s, VHD_AUTO, ret, &is_vhd);
+	e = open_lease(r, before, was, other, &from);
+	if (e) {
+		at.close(at.ctx);
+		return e;
+	}
+	return pages_changes(&o, &at, &from, each, ctx);
 }
 
 static int rc_escrow(struct catalog *c, const char *vault, const char *vm,

@@ -37,6 +37,17 @@ struct rsv_address {
 };
 int rsv_address_parse(const char *url, struct rsv_address *out) MUST_USE;
 
+/*
+ * Calls each() for the ranges in which a disk of one point differs from that of an
+ * older one, both of the snapshot tier of this catalog, as the service tells them;
+ * they may go beyond the disk, into its footer. -ENOTSUP: they cannot be compared;
+ * other failures are of the requests (pages.h).
+ */
+int rsv_disk_changes(struct catalog *c, struct point_info *now, size_t disk,
+		     struct point_info *before, size_t was,
+		     int (*each)(void *ctx, uint64_t off, uint64_t len),
+		     void *ctx) MUST_USE;
+
 /* What of a point of such a catalog only Azure knows. Borrowed from info; NULL for a
  * point of another catalog. */
 struct rsv_facts {

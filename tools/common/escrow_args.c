@@ -7,6 +7,8 @@
 
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "crypt/escrow_azure.h"
+#include "crypt/keyvault.h"
 #include "tools/common/document.h"
 
 void escrow_list_release(struct escrow_list *l)
@@ -89,7 +91,8 @@ static int set_place(const char *name, const char *const *disks, size_t ndisks,
 
 struct reading {
 	const struct escrow_args *a;
-	struct keyring *keyring; /* NULL: no --escrow-to */
+	struct keyring *keyring;    /* NULL: no --escrow-to */
+	char named[ESCROW_URL_MAX]; /* of a KEK that a record named, the last */
 	struct kek_public **to;
 };
 
@@ -184,7 +187,7 @@ static int read_one(const struct reading *x, const char *text,
 	return r < 0 ? r : escrow_list_add(out, &rec);
 }
 
-int escrow_args_check(const struct escrow_args *a)
+int escrow_args_check(const struct escrow_args *a, bool copied)
 {
 	size_t stdins = 0;
 
@@ -197,8 +200,13 @@ int escrow_args_check(const struct escrow_args *a)
 		return bad_usage("--escrow: standard input can be read once");
 	if (a->plain && a->wrapped)
 		return bad_usage("--plain and --wrapped exclude each other");
-	if (!a->escrow.n && (a->to.n || a->wrapped || a->plain ||
-			     a->keys.keks.n || a->keys.files.n))
+	if (copied && (a->escrow.n || a->plain || a->wrapped))
+		return bad_usage("--escrow, --wrapped and --plain do not go "
+				 "with --from, which copies the records of the "
+				 "point");
+	if (!copied && !a->escrow.n &&
+	    (a->to.n || a->wrapped || a->plain || a->keys.keks.n ||
+	     a->keys.files.n))
 		return bad_usage("--escrow-to, --wrapped, --plain, --kek and "
 				 "--keys go with --escrow");
 	return 0;
@@ -214,5 +222,91 @@ int escrow_args_read(const struct escrow_args *a, const char *const *disks,
 		r = open_keys(&x);
 	for (size_t i = 0; i < a->escrow.n && r == 0; i++)
 		r = read_one(&x, a->escrow.v[i], disks, ndisks, out);
+	return r;
+}
+
+/* --- records of a point that is copied --- */
+
+/* The record as the secret has it, which is there and then. */
+static int complete(struct escrow_record *rec, struct secret **bek)
+{
+	DROP(escrow_record) struct escrow_record full = { 0 };
+	int r = keyvault_read_record(rec, &full, bek);
+
+	if (r)
+		return r;
+	escrow_record_release(rec);
+	*rec = full;
+	full = (struct escrow_record){ 0 };
+	return 0;
+}
+
+/* The KEKs that are in Key Vault, unless the user names others. */
+static int name_keks(struct reading *x, const struct escrow_record *rec)
+{
+	struct kv_url u;
+
+	for (size_t i = 0; x->keyring && i < rec->nwraps; i++) {
+		int r;
+
+		if (x->a->keys.keks.n || x->a->keys.files.n)
+			return 0;
+		if (!strcmp(rec->wraps[i].kek_url, x->named))
+			continue;
+		if (kv_url_parse(rec->wraps[i].kek_url, &u)) {
+			err_clear();
+			continue;
+		}
+		r = keyring_add_kek(x->keyring, rec->wraps[i].kek_url);
+		if (r)
+			return r;
+		memcpy(x->named, rec->wraps[i].kek_url, sizeof(x->named));
+	}
+	return 0;
+}
+
+static int copy_one(struct reading *x, const struct point_info *p,
+		    const struct escrow_doc *d, struct escrow_list *out)
+{
+	DROP(escrow_record) struct escrow_record rec = { 0 };
+	DROP(secret) struct secret *bek = NULL;
+	char what[ESCROW_PLACE_SIZE];
+	int r = escrow_parse(d->text, d->len, &rec);
+
+	if (!r && d->disk >= 0)
+		snprintf(rec.disk, sizeof(rec.disk), "%s",
+			 p->disks[d->disk].name);
+	escrow_place(&rec, what);
+	if (!r)
+		r = azure_bek(p, &rec, &bek);
+	if (!r && !bek && !rec.nwraps && *rec.secret_url) {
+		r = complete(&rec, &bek);
+		if (r && !x->a->to.n) {
+			log_warn("%s: %s; its record is copied without the key",
+				 what, err_text(r));
+			r = 0;
+		}
+	}
+	if (!r)
+		r = name_keks(x, &rec);
+	if (!r && (bek || rec.nwraps))
+		r = wrap(x, &rec, what, bek);
+	if (!r && bek && !x->a->to.n)
+		log_warn("%s: the BEK is not wrapped, so its record is copied "
+			 "without it; --escrow-to PUBLIC.pem keeps it, wrapped",
+			 what);
+	return r ? blame(r, "the key of %s", what) : escrow_list_add(out, &rec);
+}
+
+int escrow_args_copy(const struct escrow_args *a, const struct point_info *p,
+		     const struct escrow_docs *docs, struct escrow_list *out)
+{
+	DROP(reading) struct reading x = { .a = a };
+	int r = docs->n ? secret_setup() : 0;
+
+	if (!r)
+		r = a->to.n ? open_keys(&x) : keys_tell_keyvault(&a->keys);
+	for (size_t i = 0; i < docs->n && !r; i++)
+		r = copy_one(&x, p, &docs->v[i], out);
 	return r;
 }

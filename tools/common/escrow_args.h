@@ -68,8 +68,17 @@ static inline void drop_escrow_list(struct escrow_list *l)
 /* Adds a document for r's place; the point is not set. */
 int escrow_list_add(struct escrow_list *l, struct escrow_record *r) MUST_USE;
 
-/* How the options go together; -EUSAGE. */
-int escrow_args_check(const struct escrow_args *a) MUST_USE;
+/* How the options go together; -EUSAGE. copied: records come with a point. */
+int escrow_args_check(const struct escrow_args *a, bool copied) MUST_USE;
+/*
+ * The records of a point that is copied, with its keys: what a record only refers to
+ * is read in Key Vault now. Where that fails, or a key cannot be wrapped for
+ * --escrow-to, it fails; without --escrow-to it warns, and the record stays what it
+ * was.
+ */
+int escrow_args_copy(const struct escrow_args *a, const struct point_info *p,
+		     const struct escrow_docs *docs,
+		     struct escrow_list *out) MUST_USE;
 /* Reads them all; disks: the names that there are. Warns of keys that are not
  * kept, since nothing wraps them. */
 int escrow_args_read(const struct escrow_args *a, const char *const *disks,

@@ -27,15 +27,20 @@ static int add_all(struct keyring *k, const struct string_list *l,
 	return 0;
 }
 
+int keys_tell_keyvault(const struct keys_options *o)
+{
+	int r = for_all(&o->kek_hosts, keyvault_map_host);
+
+	return r ? r : for_all(&o->kv_resources, keyvault_trust_resource);
+}
+
 int keys_open(const struct keys_options *o, struct keyring **ret)
 {
 	DROP(keyring) struct keyring *k = NULL;
 	int r = secret_setup();
 
 	if (r == 0)
-		r = for_all(&o->kek_hosts, keyvault_map_host);
-	if (r == 0)
-		r = for_all(&o->kv_resources, keyvault_trust_resource);
+		r = keys_tell_keyvault(o);
 	if (r == 0)
 		r = keyring_new(&k);
 	if (r == 0)

@@ -72,5 +72,7 @@ static inline void drop_keys_options(struct keys_options *k)
 			"recovery password; may be repeated"                   \
 	}
 
+/* Only --kek-host and --kv-resource; once, here or by keys_open(). */
+int keys_tell_keyvault(const struct keys_options *k) MUST_USE;
 /* Also sets up locked memory. May ask for passphrases on the terminal. */
 int keys_open(const struct keys_options *k, struct keyring **ret) MUST_USE;

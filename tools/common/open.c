@@ -41,11 +41,10 @@ static void tell_trust(const struct opened *o)
 			 o->name);
 }
 
-int open_quietly(const struct command *c, struct opened *o)
+int open_url(const struct command *c, const char *url, struct opened *o)
 {
 	struct catalog_options options = { .refresh_ms = REFRESH_MS,
 					   .store = &c->store };
-	const char *url = c->args.v[0];
 	int r = cache_new(CACHE_BYTES, &o->cache);
 
 	if (r < 0)
@@ -58,6 +57,11 @@ int open_quietly(const struct command *c, struct opened *o)
 	if (r < 0)
 		return blame(r, "%s", url);
 	return 0;
+}
+
+int open_quietly(const struct command *c, struct opened *o)
+{
+	return open_url(c, c->args.v[0], o);
 }
 
 int open_reading(const struct command *c, struct opened *o)

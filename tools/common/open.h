@@ -17,6 +17,9 @@ struct opened {
 int open_reading(const struct command *c, struct opened *o) MUST_USE;
 /* The same, but says nothing. */
 int open_quietly(const struct command *c, struct opened *o) MUST_USE;
+/* One that an option names. */
+int open_url(const struct command *c, const char *url,
+	     struct opened *o) MUST_USE;
 /* A native vault, whose keys will be needed: also sets up locked memory. */
 int open_writing(const struct command *c, struct opened *o) MUST_USE;
 /* The native vault of one that is open; fails for another kind. */

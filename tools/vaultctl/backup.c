@@ -12,6 +12,7 @@
 #include "tools/common/interrupt.h"
 #include "tools/common/open.h"
 #include "tools/common/progress.h"
+#include "tools/vaultctl/backup_from.h"
 #include "tools/vaultctl/image.h"
 #include "tools/vaultctl/vaultctl.h"
 
@@ -25,6 +26,7 @@ struct arguments {
 	const char *time, *consistency, *base, *check, *image_format;
 	bool take_over;
 	struct escrow_args escrow;
+	struct from from; /* url NULL: images */
 };
 
 /* All that a request points to. */
@@ -32,7 +34,9 @@ struct job {
 	struct backup_request rq;
 	char **names;		 /* of disks */
 	struct extents *extents; /* of disks; used where changed is not NULL */
+	bool *told;		 /* of disks: from_changes() */
 	struct label *labels;
+	size_t nown; /* of them, as the user gave them: the first */
 	struct escrow_list escrow;
 	struct point_id base;
 	struct progress progress;
@@ -45,6 +49,7 @@ static void drop_arguments(struct arguments *a)
 	string_list_release(&a->changed);
 	string_list_release(&a->labels);
 	drop_escrow_args(&a->escrow);
+	from_close(&a->from);
 }
 
 static void drop_job(struct job *j)
@@ -54,8 +59,9 @@ static void drop_job(struct job *j)
 		extents_release(&j->extents[i]);
 		free(j->names[i]);
 	}
-	for (size_t i = 0; i < j->rq.nlabels; i++)
+	for (size_t i = 0; i < j->nown; i++)
 		free(j->labels[i].key);
+	free(j->told);
 	free(j->rq.disks);
 	free(j->names);
 	free(j->extents);
@@ -119,6 +125,33 @@ static int add_disk(struct job *j, const char *url, const char *text,
 	return 0;
 }
 
+static int make_room(struct job *j, size_t n)
+{
+	j->rq.disks = calloc(n, sizeof(*j->rq.disks));
+	j->names = calloc(n, sizeof(*j->names));
+	j->extents = calloc(n, sizeof(*j->extents));
+	j->told = calloc(n, sizeof(*j->told));
+	if (!j->rq.disks || !j->names || !j->extents || !j->told)
+		return fail(-ENOMEM, "out of memory");
+	return 0;
+}
+
+/* Those of the point that is copied. */
+static int copy_disks(struct job *j, struct from *from)
+{
+	int r = make_room(j, from->info->ndisks);
+
+	if (r == 0)
+		r = from_disks(from, &j->rq);
+	for (size_t i = 0; i < j->rq.ndisks; i++) {
+		j->names[i] = strdup(j->rq.disks[i].name);
+		if (!j->names[i])
+			return fail(-ENOMEM, "out of memory");
+		j->size += source_size(j->rq.disks[i].image);
+	}
+	return r;
+}
+
 static int add_disks(struct job *j, const char *url, const struct arguments *a)
 {
 	static const char *const formats[] = { "auto", "raw", "vhd", NULL };
@@ -138,11 +171,9 @@ static int add_disks(struct job *j, const char *url, const struct arguments *a)
 		if (format < 0)
 			return format;
 	}
-	j->rq.disks = calloc(a->disks.n, sizeof(*j->rq.disks));
-	j->names = calloc(a->disks.n, sizeof(*j->names));
-	j->extents = calloc(a->disks.n, sizeof(*j->extents));
-	if (!j->rq.disks || !j->names || !j->extents)
-		return fail(-ENOMEM, "out of memory");
+	r = make_room(j, a->disks.n);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < a->disks.n; i++) {
 		r = add_disk(j, url, a->disks.v[i], (enum vhd_force)format);
 		if (r < 0)
@@ -262,7 +293,21 @@ static int add_label(struct job *j, const char *text)
 		return r;
 	}
 	j->rq.nlabels++;
+	j->nown++;
 	return 0;
+}
+
+/* Of a point that is copied, unless the user says otherwise. */
+static void copy_labels(struct job *j, const struct from *from)
+{
+	for (size_t i = 0; i < from->nlabels; i++) {
+		bool given = false;
+
+		for (size_t k = 0; k < j->nown; k++)
+			given |= !strcmp(j->labels[k].key, from->labels[i].key);
+		if (!given)
+			j->labels[j->rq.nlabels++] = from->labels[i];
+	}
 }
 
 static int add_labels(struct job *j, const struct string_list *given)
@@ -272,7 +317,7 @@ static int add_labels(struct job *j, const struct string_list *given)
 	if (given->n > LABELS_MAX)
 		return bad_usage("--label is given %zu times, %d are possible",
 				 given->n, LABELS_MAX);
-	j->labels = calloc(given->n + 1, sizeof(*j->labels));
+	j->labels = calloc(given->n + FROM_LABELS, sizeof(*j->labels));
 	if (!j->labels)
 		return fail(-ENOMEM, "out of memory");
 	j->rq.labels = j->labels;
@@ -533,21 +578,13 @@ static int refuse_new_vm(struct opened *o, const char *vm)
 		    vm);
 }
 
-static int prepare(struct job *j, struct opened *o, const struct command *c,
-		   const struct arguments *a)
+static int prepare_images(struct job *j, struct opened *o,
+			  const struct command *c, const struct arguments *a)
 {
 	const char *url = c->args.v[0];
 	bool standard = false;
-	int r;
+	int r = add_disks(j, url, a);
 
-	j->rq.vm = c->args.v[1];
-	r = check_name_arg("VM name", j->rq.vm);
-	if (r == 0)
-		r = set_values(j, a);
-	if (r == 0)
-		r = escrow_args_check(&a->escrow);
-	if (r == 0)
-		r = add_disks(j, url, a);
 	for (size_t i = 0; i < a->changed.n && r == 0; i++)
 		r = add_changed(j, a->changed.v[i], &standard);
 	if (r == 0)
@@ -559,6 +596,78 @@ static int prepare(struct job *j, struct opened *o, const struct command *c,
 	if (r == 0 && a->base)
 		r = find_base(j, o, a->base);
 	return r;
+}
+
+static int check_from(const struct arguments *a)
+{
+	if (a->disks.n || a->changed.n || a->time || a->consistency ||
+	    a->base || a->check || a->image_format)
+		return bad_usage("--from copies a point as it is: --disk, "
+				 "--changed, --time, --consistency, --base, "
+				 "--check and --image-format do not go with "
+				 "it");
+	return 0;
+}
+
+static int copy_changes(struct job *j, struct from *from, struct opened *o)
+{
+	bool any;
+	int r = from_changes(from, o, j->rq.vm, j->extents, j->told, &j->base,
+			     &any);
+
+	if (r)
+		return r;
+	if (any)
+		j->rq.base = &j->base;
+	for (size_t i = 0; i < j->rq.ndisks; i++) {
+		if (j->told[i])
+			j->rq.disks[i].changed = &j->extents[i];
+	}
+	return 0;
+}
+
+static int prepare_copy(struct job *j, struct opened *o,
+			const struct command *c, struct arguments *a)
+{
+	int r = check_from(a);
+
+	if (r == 0)
+		r = open_writing(c, o);
+	if (r == 0)
+		r = refuse_new_vm(o, j->rq.vm);
+	if (r == 0)
+		r = from_open(&a->from, c, j->rq.vm);
+	if (r < 0)
+		return r;
+	j->rq.time_ns = a->from.info->row.time_ns;
+	j->rq.consistency = a->from.info->row.consistency;
+	copy_labels(j, &a->from);
+	/* Keys first: without them the rest may be in vain. */
+	r = from_escrow(&a->from, &a->escrow, &j->escrow);
+	j->rq.escrow = j->escrow.v;
+	j->rq.nescrow = j->escrow.n;
+	if (r == 0)
+		r = copy_disks(j, &a->from);
+	return r < 0 ? r : copy_changes(j, &a->from, o);
+}
+
+static int prepare(struct job *j, struct opened *o, const struct command *c,
+		   struct arguments *a)
+{
+	int r;
+
+	j->rq.vm = c->args.v[1];
+	r = check_name_arg("VM name", j->rq.vm);
+	if (r == 0 && !a->from.url && (a->from.vm || a->from.point))
+		return bad_usage("--from-vm and --point go with --from");
+	if (r == 0)
+		r = set_values(j, a);
+	if (r == 0)
+		r = escrow_args_check(&a->escrow, a->from.url != NULL);
+	if (r < 0)
+		return r;
+	return a->from.url ? prepare_copy(j, o, c, a)
+			   : prepare_images(j, o, c, a);
 }
 
 int cmd_backup(int argc, char **argv)
@@ -581,6 +690,13 @@ int cmd_backup(int argc, char **argv)
 		{ 0, "check", OPTION_VALUE, &a.check, "N%",
 		  "read so much of what --changed left out, and fail if it "
 		  "differs" },
+		{ 0, "from", OPTION_VALUE, &a.from.url, "VAULT",
+		  "copy a point of this vault (azure-rsv:..., or any other) "
+		  "instead of images: its disks, time and keys" },
+		{ 0, "from-vm", OPTION_VALUE, &a.from.vm, "VM",
+		  "what the VM is called there (default: the same)" },
+		{ 0, "point", OPTION_VALUE, &a.from.point, "POINT",
+		  "the point of --from (default: latest)" },
 		{ 'l', "label", OPTION_LIST, &a.labels, "KEY=VALUE",
 		  "a label of the point; may be repeated" },
 		ESCROW_OPTIONS(a.escrow),
@@ -604,5 +720,9 @@ int cmd_backup(int argc, char **argv)
 	if (r)
 		return r;
 	r = prepare(&j, &o, &c, &a);
-	return r < 0 ? r : run(&c, &j, &o);
+	if (r == 0)
+		r = run(&c, &j, &o);
+	if (r == 0)
+		from_tell(&a.from);
+	return r;
 }

@@ -158,8 +158,7 @@ static int show_point(const struct command *c, struct opened *o, const char *vm,
 		return r;
 	if (c->json) {
 		j = point_json(p);
-		if (docs.n)
-			json_set(j, "escrow", escrow_references(&docs, p));
+		escrow_describe(&docs, p, j);
 		json_set_str(j, "name", name);
 		return print_json(j);
 	}

@@ -66,7 +66,7 @@ int cmd_attach(int argc, char **argv)
 		return r;
 	if (!a.escrow.n)
 		return bad_usage("--escrow is missing");
-	r = escrow_args_check(&a);
+	r = escrow_args_check(&a, false);
 	if (r == 0)
 		r = check_name_arg("VM name", c.args.v[1]);
 	if (r == 0)

@@ -71,6 +71,7 @@ vm=mnt/contoso-rsv/web-01
 # opens DAY: its volume is decrypted, and the file in it is the one.
 opens() {
 	local at=$vm/2026-01-0${1}T00-00-00Z
+	# shellcheck disable=SC2012
 	assert_eq "$(ls "$at/volumes" | tr '\n' ' ')" "os-p1.img os-p2.img volumes.json "
 	assert_same "$at/volumes/os-p2.img" clear
 	debugfs -R "dump /file got" "$at/volumes/os-p2.img" 2>debugfs.log

@@ -571,6 +571,8 @@ class Services:
     def answer(self, req):
         req.service = self.service(req.headers.get("Host", ""), req.path, req.secure)
         line = "%s %s %s" % (req.service, req.method, req.target)
+        if req.headers.get("x-ms-previous-snapshot-url"):
+            line += " previous"
         if req.service != "control":
             self.counts.add(req.service, line)
             rule = self.faults.find(line)
@@ -1241,7 +1243,10 @@ class Services:
         """The pages of b that differ from those of previous, in runs of 64 KiB."""
         out = []
         step = 65536
-        for at in range(0, b.size, step):
+        blocks = set()
+        for start, end in b.runs() + previous.runs():
+            blocks.update(range(start // step, (end - 1) // step + 1))
+        for at in (n * step for n in sorted(blocks)):
             end = min(at + step, b.size)
             new = b.read(at, end)
             if new == previous.read(at, end):
