@@ -10,7 +10,8 @@
  *
  * To walk through a whole run: N = 1, 2, ... until the count file says that
  * nothing was struck. Set the variables for that one command only: processes that it
- * starts inherit them and count for themselves.
+ * starts inherit them and count for themselves. Who walks far forks instead, without
+ * FAILSYS_AT, and has each child call failsys_arm(N), which dlsym() finds.
  *
  *	FAILSYS_DIR	what is counted: calls on paths and descriptors below
  *			it, and on the directory itself. Required.
@@ -184,6 +185,16 @@ __attribute__((constructor)) static void start(void)
 	config.count_file = getenv("FAILSYS_COUNT_FILE");
 	config.trace = getenv("FAILSYS_TRACE");
 	config.on = true;
+}
+
+/* From now on, call n counted from here; 0: none. */
+void failsys_arm(unsigned long n);
+
+void failsys_arm(unsigned long n)
+{
+	config.at = n;
+	atomic_store(&counted, 0);
+	atomic_store(&struck, 0);
 }
 
 static void append(const char *path, int flags, const char *text)
