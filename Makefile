@@ -67,7 +67,8 @@ endif
 # Looked up when the first object needs them, and once: `make deps` has to run
 # where pkg-config itself is still missing.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
-PKG_LIBS = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(or $(PKG_LIBS),$(error a library is missing: run 'make deps'))
+# libcurl is loaded at run time: backend/store/curl.h.
+PKG_LIBS = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(filter-out libcurl,$(PKGS))))$(or $(PKG_LIBS),$(error a library is missing: run 'make deps'))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wvla -Wformat=2 -Wundef -Wpointer-arith \

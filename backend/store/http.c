@@ -11,7 +11,6 @@
  */
 #include "backend/store/http_impl.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +25,7 @@
 #include "backend/base/hash.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/store/curl.h"
 
 #define CONNECTIONS 64
 #define CONNECT_MS 10000
@@ -1018,6 +1018,9 @@ int http_new(const struct http_options *o, struct http **ret)
 	pthread_condattr_t attr;
 	int r;
 
+	r = curl_load();
+	if (r)
+		return r;
 	pthread_once(&global_once, global_init);
 	if (global_code != CURLE_OK)
 		return fail(-EIO, "libcurl cannot be set up: %s",
