@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/azure/restored.h"
 #include "backend/azure/rsv.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
@@ -116,6 +117,24 @@ void point_info_unref(struct point_info *p)
 
 /* --- wrappers --- */
 
+/* A container that is no vault of ours: perhaps a restore job left disks there. */
+static int open_restored(const char *url, const struct catalog_options *o,
+			 int failed, struct catalog **ret)
+{
+	DROP(store) struct store *store = NULL;
+	struct err_saved why;
+	bool is = false;
+	int r;
+
+	if (failed != -ENOENT)
+		return failed;
+	err_save(failed, &why);
+	r = store_open_with(url, o->store, false, &store);
+	if (!r)
+		r = catalog_open_restored(&store, o, &is, ret);
+	return is ? r : err_load(&why);
+}
+
 int catalog_open(const char *url, const struct catalog_options *o,
 		 struct catalog **ret)
 {
@@ -125,7 +144,9 @@ int catalog_open(const char *url, const struct catalog_options *o,
 	if (!strncmp(url, RSV_SCHEME, strlen(RSV_SCHEME)))
 		return catalog_open_azure(url, o, ret);
 	r = store_open_with(url, o->store, false, &store);
-	return r ? r : catalog_open_vault(store, o, ret);
+	if (!r)
+		r = catalog_open_vault(store, o, ret);
+	return r && !strncmp(url, "az:", 3) ? open_restored(url, o, r, ret) : r;
 }
 
 int catalog_vaults(struct catalog *c, const char *after, size_t max,

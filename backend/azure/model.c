@@ -798,6 +798,25 @@ int rsv_points_add(struct rsv_points *to, const struct json *values)
 	return 0;
 }
 
+static void free_wiped(char *s)
+{
+	if (s)
+		explicit_bzero(s, strlen(s));
+	free(s);
+}
+
+void rsv_key_release(struct rsv_key *k)
+{
+	free(k->secret_url);
+	free_wiped(k->secret_data);
+	secret_close(k->bek);
+	free(k->key_url);
+	free_wiped(k->key_backup);
+	free_wiped(k->secret_backup);
+	free(k->mechanism);
+	*k = (struct rsv_key){ 0 };
+}
+
 void rsv_point_release(struct rsv_point *p)
 {
 	struct rsv_key *k = &p->key;
@@ -808,16 +827,7 @@ void rsv_point_release(struct rsv_point *p)
 	free(p->name);
 	free(p->os);
 	free(p->kind);
-	free(k->secret_url);
-	if (k->secret_data)
-		explicit_bzero(k->secret_data, strlen(k->secret_data));
-	free(k->secret_data);
-	secret_close(k->bek);
-	free(k->key_url);
-	if (k->key_backup)
-		explicit_bzero(k->key_backup, strlen(k->key_backup));
-	free(k->key_backup);
-	free(k->mechanism);
+	rsv_key_release(k);
 	*p = (struct rsv_point){ 0 };
 }
 
@@ -1242,6 +1252,25 @@ static int config_disks(const struct json *profile, struct rsv_config *out)
 	return r;
 }
 
+static int copy_folded(const struct json *j, const char *key, char **to)
+{
+	return copy_text(json_as_str(get_folded(j, key)), to);
+}
+
+static int config_key(const struct json *os, struct rsv_config *out)
+{
+	const struct json *e = get_folded(os, "encryptionSettings");
+	int r = copy_folded(os, "osType", &out->os);
+
+	if (!r)
+		r = copy_folded(get_folded(e, "diskEncryptionKey"), "secretUrl",
+				&out->secret_url);
+	if (!r)
+		r = copy_folded(get_folded(e, "keyEncryptionKey"), "keyUrl",
+				&out->key_url);
+	return r;
+}
+
 int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
 {
 	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
@@ -1264,6 +1293,8 @@ int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
 		return fail(-EPROTO, "no storage profile in it");
 	r = copy(j, "name", &got.vm);
 	if (!r)
+		r = config_key(get_folded(profile, "osDisk"), &got);
+	if (!r)
 		r = config_disks(profile, &got);
 	if (r)
 		return r;
@@ -1280,5 +1311,66 @@ void rsv_config_release(struct rsv_config *c)
 	}
 	free(c->disks);
 	free(c->vm);
+	free(c->os);
+	free(c->secret_url);
+	free(c->key_url);
 	*c = (struct rsv_config){ 0 };
+}
+
+/* --- the encryption info blob --- */
+
+static int info_key(const struct json *k, struct rsv_key *key)
+{
+	const char *data = json_as_str(get_folded(k, "SecretData"));
+	int r = copy_folded(k, "SecretUrl", &key->secret_url);
+
+	if (!r)
+		r = copy_folded(k, "KeyUrl", &key->key_url);
+	if (!r)
+		r = secret_data(data, key);
+	if (!r)
+		r = copy_folded(k, "KeyBackupData", &key->key_backup);
+	if (!r)
+		r = copy_folded(k, "KeyVaultSecretBackupData",
+				&key->secret_backup);
+	return r;
+}
+
+/* Overwrites the keys in what was parsed. */
+static void wipe_info(const struct json *k)
+{
+	struct json *j = (struct json *)(uintptr_t)k;
+	const char *key;
+
+	for (size_t i = 0; (key = json_key_at(j, i)); i++)
+		json_wipe_str(j, key);
+}
+
+int rsv_encryption_info_parse(const void *bytes, size_t len,
+			      struct rsv_key *out)
+{
+	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(rsv_key) struct rsv_key got = { 0 };
+	DROP(json) struct json *j = NULL;
+	const struct json *k;
+	int r;
+
+	config_text(bytes, len, &text);
+	r = buf_check(&text, "the encryption info of restored disks");
+	if (!r)
+		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
+	if (text.len)
+		explicit_bzero(text.data, text.len);
+	if (r)
+		return r;
+	k = get_folded(j, "OsDiskKeyAndSecretDetails");
+	if (!k)
+		return fail(-EPROTO, "no OsDiskKeyAndSecretDetails in it");
+	r = info_key(k, &got);
+	wipe_info(k);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_key){ 0 };
+	return 0;
 }

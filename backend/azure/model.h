@@ -64,9 +64,12 @@ struct rsv_key {
 	char *secret_url;
 	char *secret_data;  /* wrapped, in base64; else NULL */
 	struct secret *bek; /* where the point has it, and not wrapped */
-	char *key_url, *key_backup;
+	/* Backup blobs, which are secrets too, in base64. */
+	char *key_url, *key_backup, *secret_backup;
 	char *mechanism;
 };
+
+void rsv_key_release(struct rsv_key *k);
 
 struct rsv_disk_ref {
 	int lun; /* -1: the OS disk */
@@ -191,6 +194,8 @@ struct rsv_config_disk {
 };
 struct rsv_config {
 	char *vm;
+	char *os;		    /* "Linux"; may be NULL */
+	char *secret_url, *key_url; /* encryptionSettings; may be NULL */
 	struct rsv_config_disk *disks;
 	size_t ndisks;
 };
@@ -201,6 +206,9 @@ struct rsv_config {
 int rsv_config_parse(const void *bytes, size_t len,
 		     struct rsv_config *out) MUST_USE;
 void rsv_config_release(struct rsv_config *c);
+/* The encryption info blob, in the same encodings: OsDiskKeyAndSecretDetails. */
+int rsv_encryption_info_parse(const void *bytes, size_t len,
+			      struct rsv_key *out) MUST_USE;
 
 /* --- words --- */
 
@@ -246,6 +254,10 @@ static inline void drop_rsv_snapshots(struct rsv_snapshots *l)
 static inline void drop_rsv_job(struct rsv_job *j)
 {
 	rsv_job_release(j);
+}
+static inline void drop_rsv_key(struct rsv_key *k)
+{
+	rsv_key_release(k);
 }
 static inline void drop_rsv_config(struct rsv_config *c)
 {

@@ -14,53 +14,10 @@
 #include <strings.h>
 
 #include "backend/azure/arm.h"
+#include "backend/azure/record.h"
 #include "backend/azure/rsv_impl.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
-
-struct said {
-	const char *secret_url, *key_url, *data; /* any may be NULL */
-};
-
-static void set_tag(struct json *tags, const char *key, const char *value)
-{
-	if (value)
-		json_set_str(tags, key, value);
-}
-
-static int add_record(struct escrow_docs *to, int disk, const char *os,
-		      const struct said *s)
-{
-	DROP(json) struct json *j = json_object();
-	struct json *tags = json_object(), *wraps = json_array();
-	bool wrapped = s->key_url || s->data;
-	DROP(mem) char *text = NULL;
-	size_t len;
-	int e;
-
-	json_set_u64(j, "vaultfsEscrow", 1);
-	if (s->secret_url)
-		json_set_str(j, "secretUrl", s->secret_url);
-	json_set_str(j, "contentType", wrapped ? "Wrapped BEK" : "BEK");
-	/* As the secret's own tags have it. */
-	if (os && !strcasecmp(os, "Linux"))
-		set_tag(tags, "DiskEncryptionKeyFileName",
-			"LinuxPassPhraseFileName");
-	set_tag(tags, "DiskEncryptionKeyEncryptionKeyURL", s->key_url);
-	json_set(j, "tags", tags);
-	if (s->data) {
-		struct json *w = json_object();
-
-		if (s->key_url)
-			json_set_str(w, "kekUrl", s->key_url);
-		json_set_str(w, "value", s->data);
-		json_push(wraps, w);
-	}
-	json_set(j, "wraps", wraps);
-	e = json_text(j, false, &text, &len);
-	/* Without its newline. */
-	return e ? e : escrow_docs_add(to, disk, text, len - 1);
-}
 
 static bool same(const char *a, const char *b)
 {
@@ -94,8 +51,9 @@ static int add_from_disk(struct rsv *r, struct rsv_point_info *i, size_t k,
 
 	if (e || !now.secret_url)
 		return e;
-	return add_record(out, (int)k, i->point.os,
-			  &(struct said){ now.secret_url, now.key_url, NULL });
+	return azure_record_add(out, (int)k, i->point.os,
+				&(struct azure_key_said){ now.secret_url,
+							  now.key_url, NULL });
 }
 
 int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
@@ -105,17 +63,18 @@ int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
 	int e = 0;
 
 	if (i->point.has_key)
-		e = add_record(out, -1, i->point.os,
-			       &(struct said){ key->secret_url, key->key_url,
-					       key->secret_data });
+		e = azure_record_add(
+			out, -1, i->point.os,
+			&(struct azure_key_said){ key->secret_url, key->key_url,
+						  key->secret_data });
 	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++) {
 		const struct rsv_disk_place *p = &i->places[k];
 
 		if (!p->secret_url || same(p->secret_url, key->secret_url))
 			continue;
-		e = add_record(out, (int)k, i->point.os,
-			       &(struct said){ p->secret_url, p->key_url,
-					       NULL });
+		e = azure_record_add(out, (int)k, i->point.os,
+				     &(struct azure_key_said){
+					     p->secret_url, p->key_url, NULL });
 	}
 	if (e || out->n || !i->point.encrypted)
 		return e;

@@ -22,6 +22,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/store/azure_blob.h"
 #include "backend/store/creds.h"
 #include "backend/store/remote.h"
 #include "backend/store/sign_azure.h"
@@ -318,6 +319,47 @@ static const struct remote_kind azure_kind = {
 	.make_place = azure_make_place,
 	.release = azure_release,
 };
+
+/* --- blobs that are no objects of ours --- */
+
+static struct azure *azure_store(struct store *s)
+{
+	struct remote *r = container_of(s, struct remote, base);
+
+	return !strncmp(s->url, "az:", 3) && r->kind == &azure_kind
+		       ? azure_of(r)
+		       : NULL;
+}
+
+int store_azure_url(struct store *s, const char *key, struct buf *out)
+{
+	struct azure *a = azure_store(s);
+
+	if (!a)
+		return fail(-ENOTSUP, "%s: it is no container of Azure",
+			    s->url);
+	buf_printf(out, "%s/%s/", a->creds.endpoint, a->container);
+	http_escape(out, a->remote.prefix, true);
+	http_escape(out, key, true);
+	if (a->creds.sas) {
+		buf_u8(out, '?');
+		buf_add(out, secret_bytes(a->creds.sas),
+			secret_size(a->creds.sas));
+	}
+	return buf_check(out, "a URL");
+}
+
+struct http *store_azure_http(struct store *s)
+{
+	struct azure *a = azure_store(s);
+
+	return a ? a->remote.http : NULL;
+}
+
+int store_azure_let_in(struct store *s, struct http_wire *w)
+{
+	return let_in(azure_store(s), w);
+}
 
 static int check_secondary(const struct azure *a)
 {

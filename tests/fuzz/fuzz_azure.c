@@ -101,9 +101,12 @@ static void ranges(const char *text, size_t n)
 static void config(const char *text, size_t n)
 {
 	DROP(rsv_config) struct rsv_config c = { 0 };
+	DROP(rsv_key) struct rsv_key k = { 0 };
 
 	if (!rsv_config_parse(text, n, &c))
 		assert(c.ndisks <= CATALOG_DISKS_MAX);
+	if (rsv_encryption_info_parse(text, n, &k))
+		err_clear();
 }
 
 static void words(const char *text, size_t n)

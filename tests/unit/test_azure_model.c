@@ -270,6 +270,24 @@ static void test_config(void)
 	CHECK_FAILS(-EPROTO, rsv_config_parse("{}", 2, &b));
 }
 
+static void test_encryption_info(void)
+{
+	static const char text[] =
+		"{\"OsDiskKeyAndSecretDetails\":{\"SecretUrl\":"
+		"\"https://v/secrets/s/1\",\"secretData\":\"AAEC\","
+		"\"KeyBackupData\":\"AQID\",\"KeyUrl\":null}}";
+	DROP(rsv_key) struct rsv_key k = { 0 };
+
+	CHECK_OK(rsv_encryption_info_parse(text, strlen(text), &k));
+	CHECK_STR(k.secret_url, "https://v/secrets/s/1");
+	CHECK_STR(k.key_backup, "AQID");
+	/* No key wrapped it: it is not kept as text. */
+	CHECK(!k.key_url && !k.secret_data);
+	CHECK(k.bek && secret_size(k.bek) == 3);
+	CHECK(!memcmp(secret_bytes(k.bek), "\x00\x01\x02", 3));
+	CHECK_FAILS(-EPROTO, rsv_encryption_info_parse("{}", 2, &k));
+}
+
 static void test_pages(void)
 {
 	DROP(json) struct json *j = NULL;
@@ -406,6 +424,7 @@ int main(void)
 	test_names();
 	test_snapshots();
 	test_config();
+	test_encryption_info();
 	test_pages();
 	test_ranges();
 	test_grants();

@@ -640,7 +640,9 @@ static int prepare_copy(struct job *j, struct opened *o,
 	if (r < 0)
 		return r;
 	j->rq.time_ns = a->from.info->row.time_ns;
-	j->rq.consistency = a->from.info->row.consistency;
+	/* What says nothing promises the least. */
+	if (a->from.info->row.consistency != CONSISTENCY_UNKNOWN)
+		j->rq.consistency = a->from.info->row.consistency;
 	copy_labels(j, &a->from);
 	/* Keys first: without them the rest may be in vain. */
 	r = from_escrow(&a->from, &a->escrow, &j->escrow);

@@ -957,6 +957,8 @@ class Services:
                             "Config Blob Uri": "%s/%s/%s" % (base, container, config),
                             "Create VM Template Blob Uri": "%s/%s/azuredeploy%s.json" % (base, container, j["id"]),
                             "VM Subscription ID": w.sub})
+                if "key" in j["point"]:
+                    bag["Encryption Info Blob Name"] = "encryption-info-%s.json" % j["id"]
                 self.land(j, account, container, config, base)
             p["extendedInfo"] = {
                 "tasksList": [{"taskId": "Transfer data from vault", "duration": "PT0S",
@@ -992,6 +994,14 @@ class Services:
                 profile["dataDisks"].append(dict(one, Lun=d["lun"]))
         body = {"id": w.vm_id(j["item"]), "name": vm, "type": "Microsoft.Compute/virtualMachines", "location": "westeurope",
                 "properties.hardwareProfile": {"vmSize": "Standard_D2s_v5"}, "properties.storageProfile": profile}
+        key = j["point"].get("key")
+        if key:
+            # Whatever its encoding is: nothing says so.
+            w.blobs[at + "encryption-info-%s.json" % j["id"]] = w.make_blob({"utf16": json.dumps(
+                {"OsDiskKeyAndSecretDetails": {
+                    "KeyUrl": key.get("keyUrl"), "SecretUrl": key["secretUrl"], "SecretData": key.get("secretData"),
+                    "KeyBackupData": key.get("keyBackupData"),
+                    "KeyVaultSecretBackupData": key.get("secretBackupData")}})})
         w.blobs[at + config] = w.make_blob({"utf16": json.dumps(body, indent=1)})
         w.blobs[at + "azuredeploy%s.json" % j["id"]] = w.make_blob({"text": "{}"})
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * restored: a storage container in which a restore job of Azure Backup left the disks
+ * of a VM, as a catalog:
+ *
+ *	az://ACCOUNT/CONTAINER
+ *
+ * It has one vault, which is called like the container; a VM for each name in the
+ * configs there (config-*.json), and a point for each config. A disk is the VHD that
+ * the config names, read where it is read; the records of its keys are from the
+ * config's encryption settings and from the encryption info blob.
+ *
+ * The time of a point is the one in the names of its VHDs (…-20260726-131655.vhd),
+ * which is when the job ran: when the point was made nothing there says.
+ *
+ * What is there is looked at once, when it is opened: a container is listed, and each
+ * config is read. Any thread.
+ */
+#pragma once
+#include "backend/catalog.h"
+
+/* Whether a container, which is no vault of ours, looks like one: it has a config.
+ * Takes the store where it does; *is says so. */
+int catalog_open_restored(struct store **store, const struct catalog_options *o,
+			  bool *is, struct catalog **ret) MUST_USE;
