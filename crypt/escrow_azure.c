@@ -4,20 +4,33 @@
 #include <string.h>
 #include <strings.h>
 
+#include "backend/azure/restored.h"
 #include "backend/azure/rsv.h"
+
+bool azure_keys_of(const struct point_info *info, struct azure_keys *out)
+{
+	const struct rsv_facts *f = point_azure_facts(info);
+
+	if (!f)
+		return point_restored_key(info, &out->key, &out->os);
+	out->key = &f->point->key;
+	out->os = f->point->os;
+	return true;
+}
 
 /* Borrowed; NULL: none. */
 static struct secret *bek_of(const struct point_info *info,
 			     const struct escrow_record *rec)
 {
-	const struct rsv_facts *f = point_azure_facts(info);
-	const struct rsv_key *key = f ? &f->point->key : NULL;
-	const char *url = key && key->secret_url ? key->secret_url : "";
+	struct azure_keys has;
+	const char *url;
 
-	if (!key || rec->nwraps || *rec->disk ||
-	    strcasecmp(rec->secret_url, url) != 0)
+	if (!azure_keys_of(info, &has))
 		return NULL;
-	return key->bek;
+	url = has.key->secret_url ? has.key->secret_url : "";
+	if (rec->nwraps || *rec->disk || strcasecmp(rec->secret_url, url) != 0)
+		return NULL;
+	return has.key->bek;
 }
 
 int azure_bek(const struct point_info *info, const struct escrow_record *rec,

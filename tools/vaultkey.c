@@ -10,6 +10,8 @@ static const struct subcommand commands[] = {
 	{ "escrow", cmd_escrow, "wrap a key as an escrow record" },
 	{ "rewrap", cmd_rewrap, "wrap the keys of points for another KEK too" },
 	{ "attach", cmd_attach, "add escrow records to a point" },
+	{ "restore-to-keyvault", cmd_restore_to_keyvault,
+	  "put keys that are missing back into Key Vault" },
 	{ NULL, NULL, NULL },
 };
 

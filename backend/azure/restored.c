@@ -456,6 +456,19 @@ static void point_free(struct point_info *info)
 	free(p);
 }
 
+bool point_restored_key(const struct point_info *info,
+			const struct rsv_key **key, const char **os)
+{
+	const struct restored_point *p =
+		container_of(info, struct restored_point, info);
+
+	if (info->destroy != point_free || !p->entry->has_key)
+		return false;
+	*key = &p->entry->key_info;
+	*os = p->entry->config.os;
+	return true;
+}
+
 static void describe_point(const struct point_info *info, struct json *into)
 {
 	const struct restored_point *p =

@@ -17,9 +17,15 @@
  * config is read. Any thread.
  */
 #pragma once
+#include "backend/azure/model.h"
 #include "backend/catalog.h"
 
 /* Whether a container, which is no vault of ours, looks like one: it has a config.
  * Takes the store where it does; *is says so. */
 int catalog_open_restored(struct store **store, const struct catalog_options *o,
 			  bool *is, struct catalog **ret) MUST_USE;
+
+/* What the encryption info blob of such a point has; false: it is another point, or
+ * there is none. Borrowed. */
+bool point_restored_key(const struct point_info *info,
+			const struct rsv_key **key, const char **os);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/azure/rsv.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
 #include "crypt/escrow_azure.h"
@@ -170,6 +171,88 @@ static const char *vault_untrusted(const struct job *j)
 	       "--trust-unsealed tries them all the same";
 }
 
+/* --- a point whose disks nobody can read --- */
+
+static void tell_key(struct job *j, const char *vm, const char *point,
+		     const char *place, enum volumes_state state,
+		     const char *reason)
+{
+	struct volumes_row row = { .state = state };
+
+	snprintf(row.name, sizeof(row.name), "%s", place);
+	snprintf(row.reason, sizeof(row.reason), "%.900s", reason);
+	tell(j, vm, point, &row);
+}
+
+static const char *why_not_ready(const struct point_info *p)
+{
+	for (size_t i = 0; i < p->ndisks; i++) {
+		if (p->disks[i].state_sentence)
+			return p->disks[i].state_sentence;
+	}
+	return "their sizes are not known";
+}
+
+/* Its key can be tried, but nothing that it opens. */
+static int try_key(struct job *j, const char *vm, const char *point,
+		   const struct point_info *p, const struct escrow_record *rec)
+{
+	DROP(secret) struct secret *bek = NULL;
+	char place[ESCROW_PLACE_SIZE], text[ERR_MAX];
+	int r;
+
+	escrow_place(rec, place);
+	r = keyring_unwrap(j->keyring, rec, place, &bek);
+	if (r == -ENOMEM || r == -ECANCELED)
+		return r;
+	if (r == -ENOKEY || r == -ENOENT) {
+		tell_key(j, vm, point, place, VOLUMES_KEK_MISSING, err_text(r));
+	} else if (r) {
+		tell_key(j, vm, point, place, VOLUMES_UNKNOWN, err_text(r));
+	} else {
+		snprintf(text, sizeof(text),
+			 "its key is there; whether it opens the disks cannot "
+			 "be tried: %.700s",
+			 why_not_ready(p));
+		tell_key(j, vm, point, place, VOLUMES_UNKNOWN, text);
+	}
+	return 0;
+}
+
+static int check_keys(struct job *j, const char *vm, const char *point,
+		      const struct point_info *p,
+		      const struct escrow_records *records)
+{
+	const struct rsv_facts *f = point_azure_facts(p);
+	int r = 0;
+
+	for (size_t i = 0; i < records->n && !r; i++)
+		r = try_key(j, vm, point, p, &records->v[i]);
+	if (r || records->n)
+		return r;
+	if (f && f->point->encrypted)
+		tell_key(j, vm, point, "the VM", VOLUMES_NO_RECORD,
+			 "Azure says that it was encrypted, and nothing of "
+			 "its key: restore its disks, which brings the key "
+			 "('vaultctl restore-disks')");
+	else if (f)
+		tell_key(j, vm, point, "the VM", VOLUMES_CLEAR,
+			 "Azure says that it was not encrypted");
+	else
+		tell_key(j, vm, point, "the VM", VOLUMES_UNKNOWN,
+			 why_not_ready(p));
+	return 0;
+}
+
+static bool any_ready(const struct point_info *p)
+{
+	for (size_t i = 0; i < p->ndisks; i++) {
+		if (p->disks[i].state == DISK_READY)
+			return true;
+	}
+	return !p->ndisks;
+}
+
 static int one_point(void *ctx, const char *vm, struct point_info *p,
 		     const char *name)
 {
@@ -188,6 +271,8 @@ static int one_point(void *ctx, const char *vm, struct point_info *p,
 		tell_failure(j, vm, name, "", r);
 		return 0;
 	}
+	if (!any_ready(p))
+		return check_keys(j, vm, name, p, &records);
 	for (size_t i = 0; i < p->ndisks && n < CATALOG_DISKS_MAX; i++) {
 		disks[n].name = p->disks[i].name;
 		r = catalog_open_disk(j->o.catalog, j->o.name, vm, p, i,

@@ -11,5 +11,6 @@ int cmd_check(int argc, char **argv) MUST_USE;
 int cmd_close(int argc, char **argv) MUST_USE;
 int cmd_escrow(int argc, char **argv) MUST_USE;
 int cmd_open(int argc, char **argv) MUST_USE;
+int cmd_restore_to_keyvault(int argc, char **argv) MUST_USE;
 int cmd_rewrap(int argc, char **argv) MUST_USE;
 int cmd_unwrap(int argc, char **argv) MUST_USE;
