@@ -10,8 +10,10 @@
 require ip python3
 
 tag=v$$
-port=$(sed -E 's|.*:([0-9]+).*|\1|' \
-	<<<"${AZURE_STORAGE_SERVICE_ENDPOINT:-${AWS_ENDPOINT_URL-}}")
+service=${AZURE_STORAGE_SERVICE_ENDPOINT:-${AWS_ENDPOINT_URL-}}
+service=${service#http://}
+service=${service%%/*}
+port=${service#*:}
 net=$((RANDOM % 250)).$((RANDOM % 250 + 2))
 
 # host N: a namespace that reaches the service at 10.$net.(4N+1).
@@ -26,7 +28,7 @@ host() {
 	ip -n "$tag-$1" addr add "$there/30" dev eth0
 	ip -n "$tag-$1" link set eth0 up
 	# The service is on loopback only.
-	python3 - "$here" "$port" <<-'END' &
+	python3 - "$here" "${service%:*}" "$port" <<-'END' &
 		import socket, sys, threading
 		def pump(a, b):
 		    try:
@@ -37,10 +39,10 @@ host() {
 		    for s in (a, b):
 		        try: s.shutdown(socket.SHUT_RDWR)
 		        except OSError: pass
-		l = socket.create_server((sys.argv[1], int(sys.argv[2])))
+		l = socket.create_server((sys.argv[1], int(sys.argv[3])))
 		while True:
 		    c, _ = l.accept()
-		    s = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+		    s = socket.create_connection((sys.argv[2], int(sys.argv[3])))
 		    for x in ((c, s), (s, c)):
 		        threading.Thread(target=pump, args=x, daemon=True).start()
 	END
