@@ -460,7 +460,9 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino,
 	int r;
 
 	count(fs, REQ_opendir, 1);
-	r = tree_dir_open(fs->tree, ino, &d);
+	do {
+		r = tree_dir_open(fs->tree, ino, &d);
+	} while (once_more(&patience, r));
 	if (r) {
 		reply_failed(req, ino, r);
 		return;
@@ -574,9 +576,12 @@ static void list_reply(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	r = tree_dir_list(l.dir, (uint64_t)off, list_one, &l);
-	if (!r)
-		r = l.error;
+	do {
+		l.error = 0;
+		r = tree_dir_list(l.dir, (uint64_t)off, list_one, &l);
+		if (!r)
+			r = l.error;
+	} while (!l.used && once_more(&patience, r));
 	/* What was collected is delivered; the failure comes with the next
 	 * call. */
 	if (r && !l.used)
@@ -804,6 +809,7 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, int r,
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			size_t size)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	DROP(buf) struct buf b = BUF_INIT(XATTR_MAX);
 	int r;
@@ -818,19 +824,26 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		stats_text(fs, &b);
 		r = buf_check(&b, "statistics");
 	} else {
-		r = tree_xattr(fs->tree, ino, name, &b);
+		do {
+			buf_reset(&b);
+			r = tree_xattr(fs->tree, ino, name, &b);
+		} while (once_more(&patience, r));
 	}
 	reply_xattr(req, ino, r, &b, size);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	DROP(patience) struct patience patience = patience_of(req, ino);
 	struct fs *fs = fs_of(req);
 	DROP(buf) struct buf b = BUF_INIT(XATTR_MAX);
 	int r;
 
 	count(fs, REQ_listxattr, 1);
-	r = tree_xattr(fs->tree, ino, NULL, &b);
+	do {
+		buf_reset(&b);
+		r = tree_xattr(fs->tree, ino, NULL, &b);
+	} while (once_more(&patience, r));
 	reply_xattr(req, ino, r, &b, size);
 }
 
