@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/azure/bearer.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
 #include "crypt/volumes.h"
@@ -796,5 +797,7 @@ int args_parse(struct args *a, int argc, char **argv)
 	if (r || a->help || a->version)
 		return r;
 	r = judge_keys(a);
+	if (!r)
+		r = azure_bearer_offer(&a->store);
 	return r ? r : parse_operands(a, argc - optind, argv + optind);
 }

@@ -40,12 +40,15 @@ struct azure {
 	struct remote remote;
 	struct creds_azure creds;
 	char *container;
+	/* Used where creds has neither key nor SAS. */
 	int (*bearer)(void *ctx, struct http_wire *w);
+	void (*bearer_refused)(void *ctx);
 	void *bearer_ctx;
 	bool secondary;
 	atomic_uint_fast64_t failing_until_ns; /* monotonic */
 	pthread_mutex_t sync_lock;
 	int64_t sync_s;	       /* sync_lock; 0: the copy is of no use */
+	bool sync_asking;      /* sync_lock: some thread does */
 	uint64_t sync_next_ns; /* sync_lock; monotonic */
 };
 
@@ -96,9 +99,12 @@ static int let_in(struct azure *a, struct http_wire *w)
 		r = http_wire_set(w, "x-ms-date", date);
 	if (r < 0 || a->creds.sas)
 		return r;
-	if (a->bearer)
-		return a->bearer(a->bearer_ctx, w);
-	return sign_azure(w, a->creds.account, a->creds.key);
+	if (a->creds.key)
+		return sign_azure(w, a->creds.account, a->creds.key);
+	r = a->bearer(a->bearer_ctx, w);
+	return r != -EACCES ? r
+			    : blame(r, "no AZURE_STORAGE_KEY, "
+				       "AZURE_STORAGE_SAS_TOKEN or --sas-file");
 }
 
 /* --- the secondary copy --- */
@@ -137,26 +143,40 @@ static int fetch_sync(struct azure *a, int64_t *out)
 				  out);
 }
 
+/* What is known of it; true if it is time to ask, and the caller is the one who
+ * does: the others go on with what is known. */
+static bool sync_due(struct azure *a, int64_t *known)
+{
+	DROP(lock) pthread_mutex_t *held = lock(&a->sync_lock);
+
+	*known = a->sync_s;
+	if (a->sync_asking || monotonic_ns() < a->sync_next_ns)
+		return false;
+	a->sync_asking = true;
+	return true;
+}
+
 /* Up to when the copy is whole; 0: it is of no use now. */
 static int64_t sync_time(struct azure *a)
 {
-	DROP(lock) pthread_mutex_t *held = lock(&a->sync_lock);
-	int64_t s = 0;
+	int64_t known, s = 0;
 	int r;
 
-	if (monotonic_ns() < a->sync_next_ns)
-		return a->sync_s;
-	/* The others wait for it: without it they have nothing to do. */
+	if (!sync_due(a, &known))
+		return known;
 	r = fetch_sync(a, &s);
 	if (r < 0) {
 		log_warn("%s: the secondary copy is not used: %s",
 			 a->remote.base.url, err_text(r));
 		err_clear();
 	}
+	DROP(lock) pthread_mutex_t *held = lock(&a->sync_lock);
 	/* What was whole stays so, if it cannot be asked just now. */
 	if (r == 0 || !a->sync_s)
 		a->sync_s = s;
-	a->sync_next_ns = monotonic_ns() + UINT64_C(1000000) * SYNC_MS;
+	if (r != -ECANCELED)
+		a->sync_next_ns = monotonic_ns() + UINT64_C(1000000) * SYNC_MS;
+	a->sync_asking = false;
 	return a->sync_s;
 }
 
@@ -204,6 +224,13 @@ static bool azure_again(struct remote_op *op, const struct http_response *h,
 {
 	struct azure *a = azure_of(op->r);
 
+	/* A token may end early. */
+	if (h->status == 401 && !a->creds.key && !a->creds.sas &&
+	    a->bearer_refused && !op->renewed) {
+		op->renewed = true;
+		a->bearer_refused(a->bearer_ctx);
+		return true;
+	}
 	return op->second && (h->status == 404 || h->status == 403) &&
 	       ask_first(a, op);
 }
@@ -390,6 +417,7 @@ int store_open_azure(const char *url, const struct store_options *o,
 	pthread_mutex_init(&a->sync_lock, NULL);
 	a->container = take(u.part[1]);
 	a->bearer = o->bearer;
+	a->bearer_refused = o->bearer_refused;
 	a->bearer_ctx = o->bearer_ctx;
 	a->secondary = o->secondary;
 	r = creds_azure(env, u.part[0], o, &a->creds);

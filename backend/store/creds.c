@@ -480,8 +480,6 @@ static int azure_secret(const struct creds_env *env,
 
 	if (o->sas_file)
 		return sas_file(c, o->sas_file);
-	if (o->bearer)
-		return 0;
 	if (env->connection)
 		return connection_string(c, text_of(env->connection));
 	if ((env->azure_key || env->sas) && other && *other &&
@@ -496,7 +494,7 @@ static int azure_secret(const struct creds_env *env,
 	if (env->sas)
 		return set_sas(c, "AZURE_STORAGE_SAS_TOKEN", text_of(env->sas));
 	r = azure_config(c);
-	if (r < 0 || c->key || c->sas)
+	if (r < 0 || c->key || c->sas || o->bearer)
 		return r;
 	return fail(-EACCES,
 		    "nothing lets us into account '%s': set AZURE_STORAGE_KEY, "
@@ -527,7 +525,7 @@ static int check_clear(const struct creds_azure *c,
 		       const struct store_options *o)
 {
 	if (strncasecmp(c->endpoint, "http://", 7) != 0 ||
-	    loopback(c->endpoint) || (!c->sas && !o->bearer))
+	    loopback(c->endpoint) || c->key)
 		return 0;
 	return fail(-EACCES, "a SAS or a token is not sent over http: use "
 			     "https, or the key of the account, which only "

@@ -41,7 +41,8 @@ struct creds_azure {
  * For an account ("": AZURE_STORAGE_ACCOUNT's): the first of the file of
  * o->sas_file, AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY,
  * AZURE_STORAGE_SAS_TOKEN, and [storage] in $AZURE_CONFIG_DIR/config
- * (~/.azure). -EACCES if there is none, and no o->bearer either.
+ * (~/.azure). Without any of them, o->bearer lets us in; -EACCES if that is
+ * not there either.
  */
 int creds_azure(const struct creds_env *env, const char *account,
 		const struct store_options *o,

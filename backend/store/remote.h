@@ -28,7 +28,7 @@ struct remote_op {
 	bool reads;	   /* may be answered by a copy */
 	struct digest payload;
 	/* The kind's own, between tries. */
-	bool second, first_only;
+	bool second, first_only, renewed;
 };
 
 struct remote_kind {

@@ -194,7 +194,7 @@ int store_open_s3(const char *url, const struct store_options *o, bool writable,
 		r = creds_env(&env);
 	if (r < 0)
 		return r;
-	if (o->sas_file || o->secondary || o->bearer)
+	if (o->sas_file || o->secondary)
 		return fail(-EINVAL,
 			    "%s: --sas-file and --secondary are for "
 			    "az: only",

@@ -106,9 +106,12 @@ struct store_options {
 	uint64_t budget_ms;   /* how long a request is tried */
 	uint64_t backoff_ms;  /* unit of the waits between tries */
 	uint64_t stall_ms;    /* how long nothing may come */
-	/* Azure: sets Authorization ("Bearer ...") of one try, by a token for
-	 * https://storage.azure.com/. Any thread; may take long. */
+	/* Azure, where no key and no SAS is found: sets Authorization ("Bearer
+	 * ...") of one try, by a token for https://storage.azure.com/. Any
+	 * thread; may take long. refused: the last token was not taken (401),
+	 * and another is asked for next; optional. */
 	int (*bearer)(void *ctx, struct http_wire *w);
+	void (*bearer_refused)(void *ctx);
 	void *bearer_ctx;
 };
 

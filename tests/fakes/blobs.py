@@ -12,6 +12,7 @@ command, answered by one line:
                  the next N of them meet KIND (see Handler.fault)
   count          the number of requests, and of each method, as JSON
   log            the requests since the last log, as JSON: [[method, path, status], ...]
+  revoke         no bearer token that was seen so far lets in any more; how many there were
   deny METHOD    403 for METHOD from now on; allow METHOD
   sync SECONDS   the secondary copy says that it is whole up to so long from now
   fail-primary, fail-primary off    503 from the first location, whatever is asked
@@ -57,6 +58,8 @@ class World:
         self.denied = set()
         self.sync = 0.0
         self.primary_fails = False
+        self.tokens = set()     # bearer tokens that were seen
+        self.revoked = set()
 
     def fault(self, method, target):
         """The fault that this request meets, or None."""
@@ -207,9 +210,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not self.rawquery.endswith(SAS):
                 raise Refused(403, "AuthenticationFailed")
             return
-        if self.headers.get("Authorization") == "Bearer TESTBEARER":
-            return
         h = self.headers
+        if h.get("Authorization", "").startswith("Bearer "):
+            self.check_token(h["Authorization"].removeprefix("Bearer "))
+            return
         get = lambda k: h.get(k, "")
         length = get("Content-Length")
         text = "\n".join([self.command, get("Content-Encoding"), get("Content-Language"),
@@ -224,6 +228,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         sig = base64.b64encode(hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest())
         if h.get("Authorization") != "SharedKey acct:" + sig.decode():
             raise Refused(403, "AuthenticationFailed")
+
+    def check_token(self, token):
+        """A JWT for storage, unsigned as those of the double are, and not expired."""
+        try:
+            text = token.split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        except (IndexError, ValueError):
+            raise Refused(401, "InvalidAuthenticationInfo") from None
+        with WORLD.lock:
+            WORLD.tokens.add(token)
+            known = token not in WORLD.revoked
+        if not known or claims["aud"].rstrip("/") != "https://storage.azure.com" or claims["exp"] < time.time():
+            raise Refused(401, "InvalidAuthenticationInfo")
 
     def check_s3(self):
         h = self.headers
@@ -417,6 +434,9 @@ def command(line):
             WORLD.denied.add(words[1])
         elif words[0] == "allow":
             WORLD.denied.discard(words[1])
+        elif words[0] == "revoke":
+            WORLD.revoked |= WORLD.tokens
+            return str(len(WORLD.tokens))
         elif words[0] == "sync":
             WORLD.sync = float(words[1])
         elif words[0] == "fail-primary":

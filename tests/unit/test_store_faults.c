@@ -350,10 +350,11 @@ static void test_bearer(struct fake *f)
 
 	o.bearer = bearer;
 	o.bearer_ctx = &calls;
+	/* Not where there is a key. */
 	s = make_with(f, &o);
 	CHECK_OK(store_put(s, "k", "x", 1));
 	check_has(s, "k", "x");
-	CHECK(calls >= 8);
+	CHECK_U64(calls, 0);
 }
 
 static bool asked_second(struct fake *f)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/azure/bearer.h"
 #include "backend/base/log.h"
 
 #define HELP_WIDTH 79
@@ -368,7 +369,8 @@ int command_parse(struct command *c, int argc, char **argv)
 		return 1;
 	}
 	set_log_level(c);
-	return check_operands(c);
+	r = azure_bearer_offer(&c->store);
+	return r < 0 ? r : check_operands(c);
 }
 
 /* --- values --- */
