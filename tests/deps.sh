@@ -18,6 +18,7 @@ declare -A package_of=(
 	[clang]=clang
 	[borg]=borgbackup
 	[flock]=util-linux
+	[nghttpx]=nghttp2-proxy
 	[dislocker-file]=dislocker
 	[bdemount]=libbde-utils
 	[qemu-img]=qemu-utils
@@ -57,7 +58,7 @@ declare -A package_of_module=(
 # A name with ? is wanted, not needed: the tests that use it skip without it.
 declare -A group=(
 	[build]="cc ar pkg-config headers"
-	[check]="python3 openssl ?curl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?softhsm2-util ?pkcs11-engine ?mkfs.fat ?mkntfs ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography"
+	[check]="python3 openssl ?curl ?fusermount3 ?getfattr ?jq ?mandoc ?strace ?xz ?qemu-img ?dislocker-file ?bdemount ?cryptsetup ?softhsm2-util ?pkcs11-engine ?mkfs.fat ?mkntfs ?sfdisk ?mke2fs ?debugfs ?py-zstandard ?py-cryptography ?nghttpx"
 	[vm]="qemu-system-x86_64 busybox modprobe strip cryptsetup qemu-img openssl dmsetup lvm mke2fs mkfs.xfs blkid fusermount3 mount losetup cmp"
 	[lint]="clang-format shellcheck mandoc cppcheck git python3"
 	[fuzz]="clang libfuzzer"

@@ -41,7 +41,7 @@
 #define ASK_MS 50
 #define HOST_MAX 280
 
-struct try;
+struct attempt;
 
 struct http {
 	struct http_options o; /* with no zeros */
@@ -52,12 +52,12 @@ struct http {
 	atomic_bool seen; /* some host has answered */
 
 	pthread_mutex_t lock;
-	pthread_cond_t ended;	    /* some try ended */
-	struct try *first, *last;   /* lock; the queue */
-	struct try *running;	    /* lock; a list */
-	unsigned nrunning;	    /* lock */
-	bool ending;		    /* lock */
-	struct http_traffic counts; /* lock */
+	pthread_cond_t ended;	      /* some try ended */
+	struct attempt *first, *last; /* lock; the queue */
+	struct attempt *running;      /* lock; a list */
+	unsigned nrunning;	      /* lock */
+	bool ending;		      /* lock */
+	struct http_traffic counts;   /* lock */
 };
 
 /* One answer that is being put together, over all its tries. */
@@ -71,8 +71,7 @@ struct transfer {
 	uint64_t start_ns;
 };
 
-struct
-try {
+struct attempt {
 	struct transfer *t;
 	struct http_wire wire;
 	CURL *easy;
@@ -88,14 +87,14 @@ try {
 	CURLcode code;
 	unsigned times;	       /* how often it went out */
 	uint64_t began_ns;     /* when it left the queue */
-	struct try *next;      /* lock */
+	struct attempt *next;  /* lock */
 	bool is_running, done; /* lock */
 	bool drop;	       /* lock: nobody waits for it any more */
 };
 
 /* --- callbacks, in the client's thread --- */
 
-static int refuse(struct try *y, int r)
+static int refuse(struct attempt *y, int r)
 {
 	err_save(r, &y->said);
 	y->verdict = r;
@@ -104,7 +103,7 @@ static int refuse(struct try *y, int r)
 
 static size_t on_head(char *line, size_t size, size_t n, void *arg)
 {
-	struct try *y = arg;
+	struct attempt *y = arg;
 	struct http_response *a = y->t->a;
 
 	n *= size;
@@ -124,7 +123,7 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
 }
 
 /* Of an answer that says which part of the object it has. */
-static int judge_part(struct try *y, uint64_t from)
+static int judge_part(struct attempt *y, uint64_t from)
 {
 	struct transfer *t = y->t;
 	const char *text = http_header(t->a, "Content-Range");
@@ -167,7 +166,7 @@ static int judge_part(struct try *y, uint64_t from)
 }
 
 /* Once all of the head is there. */
-static int judge_head(struct try *y)
+static int judge_head(struct attempt *y)
 {
 	struct transfer *t = y->t;
 	const char *etag = http_header(t->a, "ETag");
@@ -207,7 +206,7 @@ static int too_big(const struct http_request *q)
 		    q->body_max);
 }
 
-static int place(struct try *y, const char *p, size_t n)
+static int place(struct attempt *y, const char *p, size_t n)
 {
 	struct transfer *t = y->t;
 	struct buf *body = &t->a->body;
@@ -239,7 +238,7 @@ static int place(struct try *y, const char *p, size_t n)
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
-	struct try *y = arg;
+	struct attempt *y = arg;
 	int r = 0;
 
 	n *= size;
@@ -268,7 +267,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 
 static size_t on_send(char *p, size_t size, size_t n, void *arg)
 {
-	struct try *y = arg;
+	struct attempt *y = arg;
 	const struct http_request *q = y->t->q;
 	size_t done = 0;
 
@@ -297,7 +296,7 @@ static size_t on_send(char *p, size_t size, size_t n, void *arg)
 static int on_debug(CURL *easy, curl_infotype type, char *data, size_t n,
 		    void *arg)
 {
-	struct try *y = arg;
+	struct attempt *y = arg;
 
 	if (type == CURLINFO_HEADER_OUT &&
 	    !(n > 8 && !memcmp(data, "CONNECT ", 8)))
@@ -308,7 +307,7 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t n,
 /* libcurl rewinds when a kept connection turns out to be dead. */
 static int on_seek(void *arg, curl_off_t off, int origin)
 {
-	struct try *y = arg;
+	struct attempt *y = arg;
 
 	if (origin != SEEK_SET || off != 0)
 		return CURL_SEEKFUNC_CANTSEEK;
@@ -318,12 +317,12 @@ static int on_seek(void *arg, curl_off_t off, int origin)
 
 /* --- the client's thread --- */
 
-static void finish(struct try *y, CURLcode code)
+static void finish(struct attempt *y, CURLcode code)
 {
 	struct http *h = y->t->h;
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
 
-	for (struct try **p = &h->running; *p; p = &(*p)->next) {
+	for (struct attempt **p = &h->running; *p; p = &(*p)->next) {
 		if (*p == y) {
 			*p = y->next;
 			h->nrunning--;
@@ -336,10 +335,10 @@ static void finish(struct try *y, CURLcode code)
 }
 
 /* The next in the queue that may run, NULL if none. */
-static struct try *dequeue(struct http *h)
+static struct attempt *dequeue(struct http *h)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
-	struct try *y = h->first;
+	struct attempt *y = h->first;
 
 	if (!y || h->nrunning >= h->o.connections)
 		return NULL;
@@ -355,11 +354,11 @@ static struct try *dequeue(struct http *h)
 }
 
 /* One that runs and is not wanted any more. */
-static struct try *dropped(struct http *h)
+static struct attempt *dropped(struct http *h)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
 
-	for (struct try *y = h->running; y; y = y->next)
+	for (struct attempt *y = h->running; y; y = y->next)
 		if (y->drop)
 			return y;
 	return NULL;
@@ -367,7 +366,7 @@ static struct try *dropped(struct http *h)
 
 static void turn(struct http *h)
 {
-	struct try *y;
+	struct attempt *y;
 	CURLMsg *m;
 	int n;
 
@@ -419,19 +418,19 @@ static void *client_main(void *arg)
 
 /* --- one try, in the caller's thread --- */
 
-static void try_release(struct try *y)
+static void attempt_release(struct attempt *y)
 {
 	curl_easy_cleanup(y->easy);
 	curl_slist_free_all(y->list);
 	http_wire_release(&y->wire);
 }
 
-static void drop_try(struct try *y)
+static void drop_attempt(struct attempt *y)
 {
-	try_release(y);
+	attempt_release(y);
 }
 
-static int add_line(struct try *y, const char *line)
+static int add_line(struct attempt *y, const char *line)
 {
 	struct curl_slist *more = curl_slist_append(y->list, line);
 
@@ -441,7 +440,7 @@ static int add_line(struct try *y, const char *line)
 	return 0;
 }
 
-static int add_fields(struct try *y)
+static int add_fields(struct attempt *y)
 {
 	/* Waiting for "100 Continue" would cost a round trip. */
 	int r = add_line(y, "Expect:");
@@ -461,7 +460,7 @@ static int add_fields(struct try *y)
 }
 
 /* Where the next try begins, and that it must be of the same object. */
-static int set_range(struct try *y)
+static int set_range(struct attempt *y)
 {
 	struct transfer *t = y->t;
 	const struct http_request *q = t->q;
@@ -506,7 +505,7 @@ static uint64_t left_ms(const struct transfer *t)
 	return spent < budget ? budget - spent : 0;
 }
 
-static void set_limits(struct try *y, uint64_t left)
+static void set_limits(struct attempt *y, uint64_t left)
 {
 	const struct transfer *t = y->t;
 	const struct http_options *o = &t->h->o;
@@ -522,7 +521,7 @@ static void set_limits(struct try *y, uint64_t left)
 			 (long)(min_u64(o->stall_ms, left + 999) + 999) / 1000);
 }
 
-static void set_body(struct try *y)
+static void set_body(struct attempt *y)
 {
 	const struct http_request *q = y->t->q;
 	bool writes = !strcmp(q->method, "PUT") || !strcmp(q->method, "POST") ||
@@ -543,7 +542,7 @@ static void set_body(struct try *y)
 		curl_easy_setopt(y->easy, CURLOPT_CUSTOMREQUEST, q->method);
 }
 
-static int try_make(struct try *y, uint64_t left)
+static int attempt_make(struct attempt *y, uint64_t left)
 {
 	const struct http_request *q = y->t->q;
 	int r = http_wire_init(&y->wire, q);
@@ -592,7 +591,7 @@ static int try_make(struct try *y, uint64_t left)
 	return 0;
 }
 
-static void enqueue(struct http *h, struct try *y)
+static void enqueue(struct http *h, struct attempt *y)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
 
@@ -606,14 +605,14 @@ static void enqueue(struct http *h, struct try *y)
 }
 
 /* One that has not begun is simply taken back. */
-static void give_up(struct http *h, struct try *y)
+static void give_up(struct http *h, struct attempt *y)
 {
-	struct try *before = NULL;
+	struct attempt *before = NULL;
 
 	y->drop = true;
 	if (y->is_running || y->done)
 		return;
-	for (struct try *x = h->first; x != y; x = x->next)
+	for (struct attempt *x = h->first; x != y; x = x->next)
 		before = x;
 	if (before)
 		before->next = y->next;
@@ -637,7 +636,7 @@ static void deadline_in(uint64_t ms, struct timespec *at)
 }
 
 /* Waits a moment; true when it has ended. */
-static bool wait_moment(struct http *h, struct try *y, bool drop)
+static bool wait_moment(struct http *h, struct attempt *y, bool drop)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
 	struct timespec at;
@@ -652,7 +651,7 @@ static bool wait_moment(struct http *h, struct try *y, bool drop)
 }
 
 /* 0, or -ECANCELED when the try was given up. */
-static int try_run(struct try *y)
+static int attempt_run(struct attempt *y)
 {
 	struct http *h = y->t->h;
 	uint64_t grace = y->wire.body_len ? HTTP_WRITE_GRACE_MS : 0;
@@ -679,7 +678,7 @@ static int try_run(struct try *y)
 	return 0;
 }
 
-static void count(struct try *y)
+static void count(struct attempt *y)
 {
 	struct http *h = y->t->h;
 	const char *m = y->t->q->method;
@@ -749,16 +748,33 @@ static const struct code {
 	{ CURLE_SSL_CACERT_BADFILE, false, false,
 	  "no connection to %s: the file of --cacert has no certificate that "
 	  "can be read" },
-	{ CURLE_UNSUPPORTED_PROTOCOL, false, false,
+	{ CURLE_UNSUPPORTED_PROTOCOL, false, true,
 	  "%s does not speak HTTP (URLs begin with http: or https:)" },
 	{ CURLE_URL_MALFORMAT, false, false, "'%s' is no host" },
 	{ CURLE_WEIRD_SERVER_REPLY, false, true, "%s does not speak HTTP" },
 };
 
-static int judge_code(struct try *y, struct outcome *o)
+/* What OpenSSL found wrong with it: nothing more, where it is the name alone. */
+#define X509_UNSPECIFIED 1
+#define X509_EXPIRED 10
+
+static const char *why_not_trusted(struct attempt *y, const char *otherwise)
+{
+	long found = -1;
+
+	curl_easy_getinfo(y->easy, CURLINFO_SSL_VERIFYRESULT, &found);
+	if (found == 0 || found == X509_UNSPECIFIED)
+		return "the certificate of %s is for another name";
+	if (found == X509_EXPIRED)
+		return "the certificate of %s has expired";
+	return otherwise;
+}
+
+static int judge_code(struct attempt *y, struct outcome *o)
 {
 	char host[HOST_MAX];
 	const struct code *c = NULL;
+	const char *text;
 
 	http_host(y->wire.url, host, sizeof(host));
 	for (size_t i = 0; !c && i < ARRAY_SIZE(codes); i++)
@@ -772,10 +788,17 @@ static int judge_code(struct try *y, struct outcome *o)
 	o->again = c->again;
 	o->reached = c->reached;
 	o->broke = c->code != CURLE_OPERATION_TIMEDOUT;
-	const char *s = strstr(c->text, "%s");
-	snprintf(o->cause, sizeof(o->cause), "%.*s%s%s", (int)(s - c->text),
-		 c->text, host, s + 2);
-	return c->again ? 0 : fail(-EPROTO, "%s: %s", y->t->q->what, o->cause);
+	text = c->text;
+	if (c->code == CURLE_PEER_FAILED_VERIFICATION)
+		text = why_not_trusted(y, text);
+	const char *s = strstr(text, "%s");
+	snprintf(o->cause, sizeof(o->cause), "%.*s%s%s", (int)(s - text), text,
+		 host, s + 2);
+	if (c->again)
+		return 0;
+	/* Where there is no way to the server, it has said nothing wrong. */
+	return fail(c->reached ? -EPROTO : -ENXIO, "%s: %s", y->t->q->what,
+		    o->cause);
 }
 
 static bool status_again(int status)
@@ -784,7 +807,7 @@ static bool status_again(int status)
 	       (status >= 502 && status <= 504);
 }
 
-static void judge_status(struct try *y, struct outcome *o)
+static void judge_status(struct attempt *y, struct outcome *o)
 {
 	struct transfer *t = y->t;
 	const struct http_request *q = t->q;
@@ -806,7 +829,7 @@ static void judge_status(struct try *y, struct outcome *o)
 }
 
 /* 0 and o->again false: it is done. */
-static int judge(struct try *y, struct outcome *o)
+static int judge(struct attempt *y, struct outcome *o)
 {
 	struct transfer *t = y->t;
 	int r;
@@ -912,14 +935,14 @@ static int again(struct transfer *t, const struct outcome *o)
 
 static int one_try(struct transfer *t, struct outcome *o)
 {
-	DROP(try) struct try y = { .t = t };
+	DROP(attempt) struct attempt y = { .t = t };
 	int r;
 
 	*o = (struct outcome){ 0 };
 	t->a->tries++;
-	r = try_make(&y, max_u64(left_ms(t), TRY_MIN_MS));
+	r = attempt_make(&y, max_u64(left_ms(t), TRY_MIN_MS));
 	if (r == 0)
-		r = try_run(&y);
+		r = attempt_run(&y);
 	if (r < 0)
 		return r;
 	count(&y);

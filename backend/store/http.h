@@ -19,8 +19,8 @@
  * it happened).
  *
  * Errors: -EAGAIN retries spent, -ECANCELED, -EPROTO the server broke the
- * protocol (another range than asked, more bytes than announced, a certificate
- * that is not trusted...), -EFBIG a body over its maximum, -ESTALE the object
+ * protocol (another range than asked, more bytes than announced...), -ENXIO there
+ * is no way to it (a certificate that is not trusted, a URL of no host), -EFBIG a body over its maximum, -ESTALE the object
  * changed between two parts of one body, -ENOMEM, -EINVAL. Every other answer of
  * the server is a success here, with its status. No sentence and no log line has
  * a URL's query, a header or a body; they name the request as `what` has it.

@@ -830,13 +830,25 @@ static const struct store_ops remote_ops = {
 	.close = remote_close,
 };
 
+/* VAULTFS_RETRY: how long a request is tried, where nobody says it. */
+static int retry_ms(const struct store_options *o, uint64_t *ret)
+{
+	const char *text = getenv("VAULTFS_RETRY");
+
+	*ret = o->budget_ms;
+	if (*ret || !text || !*text)
+		return 0;
+	if (parse_duration_ms(text, ret) < 0 || !*ret)
+		return fail(-EINVAL, "VAULTFS_RETRY: '%.40s' is no time", text);
+	return 0;
+}
+
 int remote_init(struct remote *r, const struct remote_kind *kind,
 		struct remote_url *url, const struct store_options *o,
 		bool writable)
 {
 	struct http_options ho = { .ca_file = o->ca_file,
 				   .connections = CONNECTIONS,
-				   .budget_ms = o->budget_ms,
 				   .backoff_ms = o->backoff_ms
 							 ? o->backoff_ms
 							 : kind->backoff_ms,
@@ -848,6 +860,8 @@ int remote_init(struct remote *r, const struct remote_kind *kind,
 	if (setrlimit(RLIMIT_CORE, &none))
 		log_debug("setrlimit: %s", strerrordesc_np(errno));
 
+	if (e == 0)
+		e = retry_ms(o, &ho.budget_ms);
 	if (e < 0)
 		return e;
 	r->base.remote = true;

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fake of Azure Blob and of S3 on loopback: checks signatures, follows a script of faults.
 
-usage: blobs.py azure|s3 [--secondary]
+usage: blobs.py azure|s3 [CERTIFICATE-AND-KEY.pem]
 
-Prints "READY URL", then serves until its standard input ends. Each line there is a
+Prints "READY URL" (https: with a certificate), then serves until its standard input ends. Each line there is a
 command, answered by one line:
 
   fault KIND [METHOD] [N=1] [SKIP=0] [MATCH]
@@ -28,6 +28,7 @@ import http.server
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -449,8 +450,13 @@ def command(line):
 def main():
     Handler.kind = sys.argv[1]
     server = Server(("127.0.0.1", 0), Handler)
+    if len(sys.argv) > 2:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(sys.argv[2])
+        # The handshake is in the thread of the connection.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print("READY http://127.0.0.1:%d" % server.server_port, flush=True)
+    print("READY http%s://127.0.0.1:%d" % ("s" * (len(sys.argv) > 2), server.server_port), flush=True)
     for line in sys.stdin:
         if line.strip():
             print(command(line.strip()), flush=True)
