@@ -234,6 +234,116 @@ umount_vault() {
 	wait_daemon "$1"
 }
 
+# --- what a vault stores ---
+
+# Cases look into a vault, and alter it, by files below its NAME. Those of a directory
+# are its objects themselves; elsewhere they are a copy:
+#
+#	vault_out NAME		NAME/ has what the vault has now
+#	vault_in NAME		the vault has what NAME/ has now
+#
+# The rest is alike for both: vault_keys NAME (a line for each object), vault_remove
+# NAME, vault_url NAME (as sentences call it).
+is_remote() {
+	[[ ${VAULT_URL_BASE-} ]]
+}
+
+vault_url() {
+	if is_remote; then
+		printf '%s\n' "$VAULT_URL_BASE/$VAULT_CASE/$1"
+	else
+		printf '%s\n' "$PWD/$1"
+	fi
+}
+
+_objects() {
+	"$BUILD/tests/tools/objects" "$@" || fail "objects $*"
+}
+
+vault_out() {
+	is_remote || return 0
+	rm -rf -- "$1"
+	mkdir -- "$1"
+	_objects pull "$(vault_url "$1")" "$1"
+}
+
+vault_in() {
+	is_remote || return 0
+	_objects push "$1" "$(vault_url "$1")"
+}
+
+vault_keys() {
+	if is_remote; then
+		_objects list "$(vault_url "$1")"
+	else
+		find "$1" -type f -printf '%P\n'
+	fi
+}
+
+vault_remove() {
+	rm -rf -- "$1"
+	! is_remote || _objects clear "$(vault_url "$1")"
+}
+
+# relay_service: from here on the programs talk with the service by a relay, for which
+# there is vault_away and vault_back NAME (a directory goes away itself), and
+# relay_hang and relay_goes_on. A request is tried for 2 seconds only.
+relay_service() {
+	is_remote || return 0
+	local at=$BASHPID url
+	_relay=127.$((at >> 16 & 31 | 32)).$((at >> 8 & 255)).$((at & 255)):7482
+	_service=${AZURE_STORAGE_SERVICE_ENDPOINT:-${AWS_ENDPOINT_URL-}}
+	_service=${_service#http://}
+	export VAULTFS_RETRY=2s
+	at_exit _relay_end
+	_relay_start
+	url=http://$_relay${_service#"${_service%%/*}"}
+	if [[ ${AZURE_STORAGE_SERVICE_ENDPOINT-} ]]; then
+		export AZURE_STORAGE_SERVICE_ENDPOINT=$url
+	else
+		export AWS_ENDPOINT_URL=$url
+	fi
+}
+
+_relay_answers() {
+	(exec 3<>"/dev/tcp/${_relay%:*}/${_relay#*:}") 2>/dev/null
+}
+
+_relay_start() {
+	python3 "$SRC/tests/remote/relay" "$_relay" "${_service%%/*}" &
+	_relay_pid=$!
+	wait_until 30 _relay_answers
+}
+
+_relay_end() {
+	kill -9 "$_relay_pid" 2>/dev/null || :
+	wait "$_relay_pid" 2>/dev/null || :
+}
+
+relay_hang() {
+	kill -STOP "$_relay_pid"
+}
+
+relay_goes_on() {
+	kill -CONT "$_relay_pid"
+}
+
+vault_away() {
+	if is_remote; then
+		_relay_end
+	else
+		cp -a "$1" "$1.away" && rm -rf "$1"
+	fi
+}
+
+vault_back() {
+	if is_remote; then
+		_relay_start
+	else
+		mv "$1.away" "$1"
+	fi
+}
+
 # --- images -----------------------------------------------------------------
 
 # make_image [--holes] FILE SIZE [SEED]: bytes that no compressor shrinks, the

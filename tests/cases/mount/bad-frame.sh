@@ -9,10 +9,12 @@ require_fuse
 make_image a.img 4M 1
 vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
+vault_out vault
 segment=$(find vault/V/vm/d/os -path '*/s/*' -type f)
 assert_eq "$(wc -l <<<"$segment")" 1
 chmod u+w "$segment"
 printf x | dd of="$segment" bs=1 seek=$((2000000 + RANDOM)) conv=notrunc status=none
+vault_in vault
 mount_vault vault mnt
 python3 - mnt/v/vm/latest/disks/os.img a.img <<'END'
 import errno, os, sys
@@ -51,6 +53,7 @@ umount_vault mnt
 
 # Without its record a point is damaged too, and not one that was dropped.
 rm -f vault/V/vm/p/*
+vault_in vault
 mount_vault vault mnt
 run_fails 1 cat mnt/v/vm/latest/disks/os.img
 assert_contains "$ERR" "Input/output error"

@@ -27,7 +27,7 @@ bad "mount point file is not a directory" vault file
 bad "mount point file/x: Not a directory" vault file/x
 bad "mount point full is not empty ('-o nonempty' mounts over what is there)" vault full
 bad "not-a-vault" "$PWD/not-a-vault" mnt
-bad "$PWD/full" full mnt
+bad "$(vault_url full)" full mnt
 bad "cannot mount" -o context=not:a:context vault mnt
 is_mounted mnt && fail "mounted"
 

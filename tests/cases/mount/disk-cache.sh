@@ -11,11 +11,15 @@ vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 disk=v/vm/latest/disks/os.img
 
-# A directory needs no cache, unless it is asked for.
+# A directory needs no cache, unless it is asked for; what is far away has one.
 mount_vault vault m1
 assert_same m1/$disk a.img
 umount_vault m1
-[[ ! -e $XDG_CACHE_HOME/vaultfs ]] || fail "a cache for a directory"
+if is_remote; then
+	[[ -s $(echo "$XDG_CACHE_HOME"/vaultfs/*/stash) ]] || fail "no cache for a service"
+else
+	[[ ! -e $XDG_CACHE_HOME/vaultfs ]] || fail "a cache for a directory"
+fi
 
 mount_vault --cache-dir kept vault m1
 assert_same m1/$disk a.img
@@ -26,7 +30,9 @@ assert_eq "$(stat -c %a "$stash" kept | tr '\n' ' ')" "600 700 "
 (($(stat -c %s "$stash") > 5 << 20)) || fail "little was kept"
 
 # The objects are away: all of it comes from the cache.
+vault_out vault
 mv vault/V/vm/d away
+vault_in vault
 mount_vault --cache-dir kept vault m1
 assert_same m1/$disk a.img
 umount_vault m1
@@ -35,6 +41,7 @@ mount_vault --disk-cache-size 0 vault m1
 run_fails 2 cmp m1/$disk a.img
 umount_vault m1
 mv away vault/V/vm/d
+vault_in vault
 
 # Damage of all kinds, and right bytes.
 damage() {

@@ -22,8 +22,8 @@ for v in a b; do
 done
 mkdir m1 m2 m3
 cat >fstab <<END
-$PWD/a $PWD/m1 fuse.vaultfs defaults 0 0
-vaultfs $PWD/m2 fuse.vaultfs vault=$PWD/a,vault=$PWD/b,allow_other,_netdev,noauto 0 0
+$(vault_url a) $PWD/m1 fuse.vaultfs defaults 0 0
+vaultfs $PWD/m2 fuse.vaultfs vault=$(vault_url a),vault=$(vault_url b),allow_other,_netdev,noauto 0 0
 END
 for m in m1 m2; do
 	run_ok mount -T fstab "$PWD/$m"

@@ -6,38 +6,49 @@
 . "$SRC/tests/lib.sh"
 require_fuse
 
-make_image a.img 8M 1
+relay_service
+make_image a.img 16M 1
 vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 disk=v/vm/2026-01-01T00-00-00Z/disks/os.img
 
+# waited [N]: how many requests wait, or have waited; or, are they N?
 waited() {
-	[[ $(python3 -c 'import os, json, sys
-print(json.loads(os.getxattr(sys.argv[1], "user.vaultfs.stats"))["waited"])' mnt) != 0 ]]
+	local n
+	n=$(python3 -c 'import os, json, sys
+print(json.loads(os.getxattr(sys.argv[1], "user.vaultfs.stats"))["waited"])' mnt)
+	if (($#)); then ((n >= $1)); else echo "$n"; fi
 }
-# The directory is the store of a mount that has it open: it must be gone, not renamed.
 away() {
-	cp -a vault elsewhere && rm -rf vault
+	vault_away vault
 }
 back() {
-	mv elsewhere vault
+	vault_back vault
 }
 
 run_fails 2 vaultfs --offline never vault mnt
 assert_contains "$ERR" "--offline"
 
 # For ever: comes back.
-mount_vault --offline wait --cache-size 1M vault mnt
+mount_vault --refresh 0 --offline wait --cache-size 1M --disk-cache-size 0 vault mnt
 head -c 1M mnt/$disk | cmp -n 1M - a.img
 away
 cmp mnt/$disk a.img &
 reader=$!
-wait_until 20 waited
+wait_until 30 waited 1
 kill -0 $reader || fail "it did not wait"
 # Interrupted meanwhile.
 timeout -s INT 1 cat mnt/$disk >/dev/null && fail "it was read from nowhere"
+# A list waits too.
+n=$(waited)
+ls mnt/v >listed 2>&1 &
+lister=$!
+wait_until 30 waited $((n + 1))
+kill -0 $lister || fail "it did not wait: $(<listed)"
 back
 wait $reader || fail "what was read after the wait is wrong"
+wait $lister || fail "the list after the wait: $(cat listed)"
+assert_eq "$(<listed)" $'vault.json\nvm'
 assert_contains "$(cat "$(daemon_log mnt)")" vault
 
 # Ended while somebody waits.
@@ -51,7 +62,7 @@ wait $reader || :
 back
 
 # For a time.
-mount_vault -o offline=wait=1 --cache-size 1M vault mnt
+mount_vault -o offline=wait=1 --cache-size 1M --disk-cache-size 0 vault mnt
 head -c 64K mnt/$disk >/dev/null
 away
 run_fails 1 cat mnt/$disk

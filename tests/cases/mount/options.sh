@@ -75,7 +75,7 @@ assert_eq "$(stat -c '%u %g %a' mnt/a/vault.json 2>/dev/null || echo denied)" \
 assert_contains "$(cat /proc/self/mountinfo)" "- fuse.vaultfs a,b ro"
 umount_vault mnt
 mount_vault a mnt
-assert_contains "$(cat /proc/self/mountinfo)" "- fuse.vaultfs $PWD/a ro"
+assert_contains "$(cat /proc/self/mountinfo)" "- fuse.vaultfs $(vault_url a) ro"
 umount_vault mnt
 
 # A pin where one is asked for: pinned by init, or refused, by either spelling. A
@@ -94,12 +94,16 @@ run_ok env VAULTFS_CONFIG_DIR="$PWD/elsewhere" vaultctl key pin a
 VAULTFS_CONFIG_DIR=$PWD/elsewhere mount_vault --require-pin a mnt
 umount_vault mnt
 env VAULTFS_CONFIG_DIR="$PWD/third" vaultctl init -q swapped --name a
+vault_out a
+vault_out swapped
 mv a a.aside
 mv swapped a
+vault_in a
 run_fails 1 vaultfs -f -o require_pin a mnt
 assert_contains "$ERR" "no owner key is pinned"
 rm -rf a
 mv a.aside a
+vault_in a
 
 # In the background: when it returns, it works; it is then in "/", and holds no
 # terminal and no pipe open. Relative names still mean what they did.

@@ -58,7 +58,9 @@ vaultctl backup -q vault db -d os=b.img -t 2026-01-03T00:00:00Z
 sleep 1.1
 exec 5<mnt/v/db/latest/disks/os.img
 head -c 4096 <&5 >/dev/null
+vault_out vault
 rm -rf vault/V/db/d/os/*/s
+vault_in vault
 # What the kernel has of it is let go.
 python3 -c 'import os
 os.posix_fadvise(5, 0, 0, os.POSIX_FADV_DONTNEED)'

@@ -14,7 +14,9 @@ for v in a b c; do
 	vaultctl init -q $v --name $name
 	vaultctl backup -q $v "vm-$v" -d os=a.img -t 2026-01-01T00:00:00Z
 done
+vault_out a
 cp -r a copy
+vault_in copy
 
 tag() {
 	printf %s "$(vaultctl show --json "$1" | jq -r .id)" | sha256sum | cut -c 1-4

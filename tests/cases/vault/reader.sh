@@ -51,6 +51,7 @@ write() {
 # check [KEY=NUMBER]...: the reader's whole check, and some of what it counted.
 check() {
 	local said key
+	vault_out vault
 	said=$(reader vault check) || fail "the independent reader is not content"
 	for key; do
 		[[ $said == *"\"${key%=*}\": ${key#*=},"* ]] ||
@@ -110,7 +111,7 @@ vaultctl backup -q vault "$vm" -d os=big.img -t 2026-02-01T00:00:00Z &
 pid=$!
 # The first segment of the new image is there.
 segments() {
-	find vault -path '*/s/*' | wc -l
+	vault_keys vault | grep -c '/s/' || :
 }
 had=$(segments)
 for ((i = 0; i < 500; i++)); do
@@ -145,6 +146,7 @@ check vms=2 open_sessions=0
 
 # Every disk of every point, as both readers see it.
 run_ok vaultctl verify vault
+vault_out vault
 "$python" - wanted <<'PY'
 import hashlib, json, os, subprocess, sys
 sys.path.insert(0, os.environ['SRC'] + '/tests')

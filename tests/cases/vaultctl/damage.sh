@@ -13,6 +13,7 @@ vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 printf x | dd of=a.img bs=1 seek=100000 conv=notrunc status=none
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-02T00:00:00Z
 vaultctl backup -q vault other -d os=b.img
+vault_out vault
 chmod -R u+w vault
 cp -a vault whole
 
@@ -33,6 +34,7 @@ fresh() {
 # look WHAT: restores are right or refused, and verify tells.
 look() {
 	local what=$1 point code=0
+	vault_in vault
 	for point in 2026-01-01 2026-01-02; do
 		rm -f out.img .out.img.*
 		if vaultctl restore -q vault vm $point --to out.img 2>err; then
@@ -98,6 +100,7 @@ swap "${segments[0]}" "$(cd whole && find V/other -path '*/s/*' -type f | head -
 big=$(cd whole && find "${segments[@]}" -printf '%s %p\n' | sort -n | sed -n '$s/[^ ]* //p')
 fresh
 rm "vault/$big"
+vault_in vault
 for level in objects checksums data; do
 	run_fails 1 vaultctl verify vault --level $level
 	assert_contains "$OUT" "$big is missing" $level
@@ -110,6 +113,7 @@ python3 -m json.tool <<<"$OUT" >/dev/null
 assert_contains "$OUT" '"ok": false'
 fresh
 printf XX | dd of="vault/$big" bs=1 seek=70000 conv=notrunc status=none
+vault_in vault
 run_ok vaultctl verify vault --level objects
 run_ok vaultctl verify vault --level checksums
 run_fails 1 vaultctl verify vault --level data

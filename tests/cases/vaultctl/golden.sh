@@ -7,6 +7,7 @@
 require xz tar
 
 tar xJf "$SRC/tests/data/golden-1.tar.xz"
+vault_in golden-1
 for level in objects checksums data; do
 	run_ok vaultctl verify -v golden-1 --level $level
 	assert_contains "$OUT" "verified: 2 VMs, 292 points, "

@@ -95,7 +95,9 @@ done
 run_fails 1 env VAULTFS_CONFIG_DIR="$TMPDIR/bad" vaultctl list vault
 assert_contains "$ERR" "owner key"
 # Nor is one that has forgotten what it had.
+vault_out vault
 cp -r vault before
+vault_in before
 run_ok owner vaultctl backup vault vm -d os=x.img
 run_fails 1 owner vaultctl list before vm
 assert_contains "$ERR" "rolled back"

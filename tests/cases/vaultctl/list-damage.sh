@@ -10,12 +10,14 @@ for vm in other vm zz; do
 	vaultctl backup -q vault $vm -d os=a.img -t 2026-01-01T00:00:00Z
 done
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-02T00:00:00Z
+vault_out vault
 chmod -R u+w vault
 cp -a vault whole
 # The newest one sorts first.
 newest=$(cd whole && find V/vm/c -type f | LC_ALL=C sort | head -n 1)
 
 printf XXXX | dd of="vault/$newest" bs=1 conv=notrunc status=none
+vault_in vault
 run_fails -l 2 1 vaultctl list vault
 assert_contains "$ERR" "VM vm: "
 assert_contains "$ERR" "$newest"
@@ -36,12 +38,14 @@ assert_eq "$OUT" $'other\nvm\nzz'
 
 # One that is rolled back is named once.
 rm "vault/$newest"
+vault_in vault
 run_fails -l 2 1 vaultctl list vault
 assert_contains "$ERR" "vaultctl: VM vm is rolled back"
 assert_lacks "$ERR" "VM vm: VM vm"
 
 # One that has vanished is missed, by whoever has seen it; and comes back by what is said.
 rm -r vault/V/vm
+vault_in vault
 run_fails -l 2 1 vaultctl list vault
 assert_contains "$ERR" "VM vm is rolled back: commit 2 was seen before, now there is none; if that is meant, remove "
 seen=$(sed -n 's/.*if that is meant, remove //p' <<<"$ERR")

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# needs: VAULT_URL_BASE
+# timeout: 120
+#
+# A service that takes requests and does not answer: who reads can be interrupted, a mount
+# can be ended while somebody reads, and a command by a signal; nobody waits for the end
+# of a request that may never come.
+. "$SRC/tests/lib.sh"
+require_fuse
+
+relay_service
+# No request fails by itself as long as this case may run.
+export VAULTFS_RETRY=1h
+url=$(vault_url vault)
+make_image a.img 16M 1
+vaultctl init -q "$url"
+vaultctl backup -q "$url" vm -d os=a.img
+disk=mnt/vault/vm/latest/disks/os.img
+
+mount_vault --offline wait --cache-size 1M --disk-cache-size 0 "$url" mnt
+head -c 1M $disk | cmp -n 1M - a.img
+relay_hang
+# Past what was read ahead, and not by the kernel's cache, whose readers it wakes itself.
+python3 - $disk <<'END' || fail "not interrupted"
+import errno, mmap, os, signal, sys
+def rings(*_):
+    raise InterruptedError
+signal.signal(signal.SIGALRM, rings)
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+signal.alarm(1)
+try:
+    os.preadv(fd, [mmap.mmap(-1, 65536)], 15 << 20)
+except InterruptedError:
+    sys.exit(0)
+sys.exit("it was read from nowhere")
+END
+
+# Ended while somebody reads.
+cat $disk >rest 2>/dev/null &
+reader=$!
+sleep 0.3
+kill -TERM "$(daemon_pid mnt)"
+wait_daemon mnt
+is_mounted mnt && fail "still mounted"
+wait $reader || :
+cmp -n "$(stat -c %s rest)" rest a.img
+
+# A command.
+env --default-signal=INT vaultctl verify "$url" >out 2>err &
+pid=$!
+at_exit sh -c "kill -9 $pid 2>/dev/null"
+sleep 0.5
+kill -INT $pid
+code=0
+wait $pid || code=$?
+assert_eq $code 1 "$(cat err)"
+assert_contains "$(cat err)" "stopped"
+
+# And then all is well.
+relay_goes_on
+run_ok vaultctl verify "$url"
