@@ -131,8 +131,10 @@ static void open_far(struct far *x, struct store *s, size_t cache_bytes,
 	CHECK_OK(cache_new(cache_bytes, &x->cache));
 	CHECK_OK(
 		vault_open(borrow(s, &x->fault), x->cache, 3600 * 1000, &x->v));
+	/* Keys fall into sets by chance: with room for many times what is read, none of
+	 * them overflows. */
 	if (keep)
-		CHECK_OK(vault_keep_on_disk(x->v, keep, 32 * MIB));
+		CHECK_OK(vault_keep_on_disk(x->v, keep, 256 * MIB));
 	CHECK_OK(vault_head(x->v, "vm", 0, &h));
 	CHECK_OK(vault_index_page(x->v, h, h->c.npages - 1, rows, &n));
 	CHECK_OK(vault_point(x->v, h, &rows[n - 1], &p));
