@@ -186,6 +186,9 @@ struct catalog_ops {
 struct catalog {
 	const struct catalog_ops *ops;
 	enum seal_trust trust;
+	/* How many points a VM has, and which is its latest, costs requests of its
+	 * own: not asked of each VM where only VMs are listed. */
+	bool dear_points;
 };
 
 struct store_options;

@@ -372,6 +372,14 @@ static int settle(const struct kv_url *u, const char *verb,
 			 a->body.len);
 }
 
+/* NAME.managedhsm.azure.net, and alike in each cloud. */
+static bool is_hsm(const char *host)
+{
+	const char *dot = strchr(host, '.');
+
+	return dot && !strncasecmp(dot, ".managedhsm.", 12);
+}
+
 /* --- what it is for --- */
 
 int keyvault_get_secret(const struct kv_url *u, struct secret **json)
@@ -379,6 +387,11 @@ int keyvault_get_secret(const struct kv_url *u, struct secret **json)
 	DROP(http_response) struct http_response a = { 0 };
 	int r;
 
+	if (is_hsm(host_of(u)))
+		return fail(-ENOENT,
+			    "%s: a managed HSM has keys only, no secrets: give "
+			    "the volume's own key with --bek",
+			    host_of(u));
 	if (u->kind != KV_SECRET || !*u->version)
 		return fail(-EINVAL, "a secret's address with its version is "
 				     "needed");

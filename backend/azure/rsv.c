@@ -500,6 +500,7 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 	pthread_mutex_init(&r->lock, NULL);
 	r->c.ops = &rsv_ops;
 	r->c.trust = SEAL_NONE;
+	r->c.dear_points = true;
 	r->bytes = o->cache;
 	r->fresh_ns = o->refresh_ms
 			      ? max_u64(o->refresh_ms, RSV_FRESH_MS) * 1000000

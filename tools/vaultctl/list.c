@@ -23,6 +23,24 @@ struct listing {
 
 /* --- VMs --- */
 
+/* What is known of it without asking. */
+static int emit_name(struct listing *l, const char *vm)
+{
+	struct json *row;
+
+	if (l->table) {
+		table_cell(l->table, "%s", vm);
+		table_cell(l->table, "-");
+		table_cell(l->table, "-");
+		table_cell(l->table, "-");
+		return 0;
+	}
+	row = json_object();
+	json_set_str(row, "name", vm);
+	json_push(l->rows, row);
+	return 0;
+}
+
 static int emit_vm(struct listing *l, const char *vm)
 {
 	struct point_row last;
@@ -35,6 +53,8 @@ static int emit_vm(struct listing *l, const char *vm)
 		puts(vm);
 		return 0;
 	}
+	if (l->catalog->dear_points && !l->more)
+		return emit_name(l, vm);
 	r = catalog_count(l->catalog, l->vault, vm, &points, &version);
 	if (r < 0)
 		return r;

@@ -25,11 +25,13 @@ unset AZURE_CLIENT_SECRET AZURE_CLIENT_ID AZURE_TENANT_ID
 # Nobody else's machine is asked.
 export AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:$AZ_HTTP
 mkdir -p mnt bin
+faults=''
 
 # with VARIABLE=VALUE...: mounts, and prints the name of the credential.
 with() {
 	local pid i
 	azure_reset
+	[[ ! $faults ]] || azure_faults "$faults"
 	env "$@" vaultfs -f "azure-rsv:$VAULT" mnt >log 2>&1 &
 	pid=$!
 	for ((i = 0; i < 3000; i++)); do
@@ -80,20 +82,45 @@ azure_post world '{"identity": {"imds": "user-1"}}'
 assert_eq "$(with AZURE_CLIENT_ID=user-1)" ManagedIdentityCredential
 # Busy, and not yet there: asked again.
 azure_post world '{"identity": {"imds": true}}'
-azure_reset
-assert_eq "$(AZ=1 with A=1)" ManagedIdentityCredential
+faults='[{"match": "^identity ", "times": 1, "status": 404, "body": {}},
+ {"match": "^identity ", "times": 1, "status": 429, "body": {}},
+ {"match": "^identity ", "times": 1, "status": 500, "body": {}}]'
+assert_eq "$(with A=1)" ManagedIdentityCredential
+faults=''
+assert_eq "$(azure_count '^identity ')" 4
 
 azure_post world '{"identity": {"app": "header-1"}}'
 assert_eq "$(with "IDENTITY_ENDPOINT=http://127.0.0.1:$AZ_HTTP/msi/token" \
 	IDENTITY_HEADER=header-1)" ManagedIdentityCredential
 assert_contains "$(with "IDENTITY_ENDPOINT=http://127.0.0.1:$AZ_HTTP/msi/token" \
 	IDENTITY_HEADER=other)" "App Service's managed identity refused to give a token (401)"
+faults='[{"match": "^identity ", "times": 2, "status": 503, "body": {}}]'
+assert_eq "$(with "IDENTITY_ENDPOINT=http://127.0.0.1:$AZ_HTTP/msi/token" \
+	IDENTITY_HEADER=header-1)" ManagedIdentityCredential
+faults=''
+assert_eq "$(azure_count '^identity ')" 3
 
 # Arc's key is looked for in its own folder only.
 echo key >stray.key
 azure_post world "{\"identity\": {\"arc\": \"$PWD/stray.key\"}}"
 assert_contains "$(with "IDENTITY_ENDPOINT=http://127.0.0.1:$AZ_HTTP/arc/token" IMDS_ENDPOINT=x)" \
 	"names a key outside of /var/opt/azcmagent/tokens/: refused"
+
+# In its folder it is taken, and shown once more. That folder is the machine's: here it
+# is one that only this process sees.
+arc() {
+	unshare -rm sh -c 'mount -t tmpfs none /var/opt && mkdir -p /var/opt/azcmagent/tokens &&
+		printf key-1 >/var/opt/azcmagent/tokens/x.key && chmod 600 /var/opt/azcmagent/tokens/x.key && "$@"' - "$@"
+}
+if arc true 2>/dev/null; then
+	azure_reset
+	azure_post world "{\"identity\": {\"arc\": \"/var/opt/azcmagent/tokens/x.key\", \"arc_key\": \"key-1\"}}"
+	azure_faults '[{"match": "^identity ", "times": 1, "status": 429, "body": {}}]'
+	run_ok arc env "IDENTITY_ENDPOINT=http://127.0.0.1:$AZ_HTTP/arc/token" IMDS_ENDPOINT=x \
+		vaultctl list -q --cacert "$VAULTFS_CACERT" "azure-rsv:$VAULT"
+	# Busy, which key, the token.
+	assert_eq "$(azure_count '^identity ')" 3
+fi
 
 # The CLI, whose arguments are looked at, and which gets no secrets of ours.
 azure_post world '{"identity": {"imds": false}}'

@@ -28,7 +28,8 @@ cat >world.json <<END
   "kv8": {"deny": {"keys/unwrapKey": [403, "Forbidden", "ForbiddenByRbac"]},
    "keys": {"kek": {"versions": {"$v1": {"pem": "$PWD/kek.pem"}}}}},
   "kv9": {"deny": {"keys": [403, "Forbidden", "ForbiddenByFirewall"]}},
-  "kv10": {"keys": {}}}, "vaults": []}
+  "kv10": {"keys": {}},
+  "hsm1": {"keys": {"kek": {"versions": {"$v1": {"pem": "$PWD/kek.pem"}}}}}}, "vaults": []}
 END
 start_azure world.json
 at() {
@@ -105,3 +106,15 @@ azure_faults '[{"match": "unwrapkey", "after": 1, "times": 1, "status": 429,
  "headers": {"Retry-After": "0"}, "body": {}}]'
 vaultkey unwrap secret.json --kek "$(at 1)" | cmp - bek
 assert_eq "$(azure_count unwrapkey)" 3
+
+# A Managed HSM: keys only, behind a token for the resource that it names.
+hsm=https://hsm1.managedhsm.localhost:$AZ_HTTPS
+record 1 RSA-OAEP sha1 | sed "s|kv1\.vault\.localhost|hsm1.managedhsm.localhost|" >hsm.json
+azure_reset
+vaultkey unwrap hsm.json --kek "$hsm" | cmp - bek
+assert_eq "$(azure_count '^vault ')" 2
+assert_eq "$(azure_count '^entra ')" 1
+# The record has no wrapped key, and there are no secrets there: it takes the BEK.
+jq -c --arg id "$hsm/secrets/s/$v1" '{vaultfsEscrow: 1, secretUrl: $id, wraps: []}' <<<'{}' >none.json
+run_fails 1 vaultkey unwrap none.json --kek "$hsm"
+assert_contains "$ERR" "a managed HSM has keys only, no secrets: give the volume's own key with --bek"

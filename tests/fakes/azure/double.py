@@ -562,7 +562,7 @@ class Services:
             return "identity"
         if name == "login.localhost" or re.search(r"/oauth2/(v2\.0/)?token$", path):
             return "entra"
-        if name.endswith(".vault.localhost") or re.match(r"/(deleted)?(secrets|keys)(/|$)", path):
+        if name.endswith((".vault.localhost", ".managedhsm.localhost")) or re.match(r"/(deleted)?(secrets|keys)(/|$)", path):
             return "vault"
         if re.match(r"/(md-|blob/)", path):
             return "blob"
@@ -717,8 +717,10 @@ class Services:
         if req.path == "/arc/token" and "arc" in c:
             if req.headers.get("Metadata") != "true" or q.get("api-version") != "2020-06-01":
                 return Answer(400, {"error": "invalid_request"})
-            with open(c["arc"], encoding="ascii") as f:
-                key = f.read()
+            key = c.get("arc_key")
+            if key is None:
+                with open(c["arc"], encoding="ascii") as f:
+                    key = f.read()
             if req.headers.get("Authorization") != "Basic " + key:
                 return Answer(401, {"error": "unauthorized"},
                               {"WWW-Authenticate": "Basic realm=" + c["arc"]})
@@ -1268,14 +1270,17 @@ class Services:
 
     def vault_name(self, req):
         name = req.headers.get("Host", "").rsplit(":", 1)[0].lower()
-        if name.endswith(".vault.localhost"):
-            return name[:-len(".vault.localhost")]
+        if name.endswith((".vault.localhost", ".managedhsm.localhost")):
+            return name.split(".")[0]
         return self.w.c.get("keyvault", "kv1")
 
     def on_vault(self, req):
         w = self.w
         resource = w.c.get("kv_resource", "https://vault.localhost")
-        why = self.check_token(req, [resource, "https://vault.azure.net"])
+        hsm = ".managedhsm." in req.headers.get("Host", "").lower()
+        if hsm:
+            resource = "https://managedhsm.localhost"
+        why = self.check_token(req, [resource] + ([] if hsm else ["https://vault.azure.net"]))
         if why:
             return Answer(401, {"error": {"code": "Unauthorized", "message":
                                           "AKV10000: Request is missing a Bearer or PoP token." if why == "missing"
@@ -1289,6 +1294,8 @@ class Services:
             return kv_error(404, "NotFound", "no such vault")
         parts = [urllib.parse.unquote(p) for p in req.path.split("/") if p]
         base = "https://%s" % req.headers["Host"]
+        if hsm and not parts[0].lower().endswith("keys"):
+            return kv_error(404, "NotFound", "a managed HSM has keys only")
         with w.lock:
             return self.vault_call(req, kv, base, parts)
 
