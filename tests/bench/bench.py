@@ -548,7 +548,15 @@ def volume_row(b, kind, targets):
                                capture_output=True)
         return run
 
-    peers = [Peer("the same unencrypted", plain, targets.get("plain"), 300)]
+    def ceiling():
+        cipher = {"8004": "xts-128", "8000": "elephant"}.get(kind, "xts-256")
+        m = Mount([BUILD / "tests/bench/mount_fake", "-s", str(b.size), "-d", cipher,
+                   b.ram / "fmnt"], b.ram / "fmnt", b.env)
+        with m:
+            return b.meter("read", m.mnt / "fake/memory/latest/disks/os.img")[0]
+
+    peers = [Peer("the same unencrypted", plain, targets.get("plain"), 300),
+             Peer("the ceiling: SHA-256, cipher and FUSE from memory", ceiling, None, 300)]
     if kind.startswith("800"):
         peers.append(Peer("dislocker on the image",
                           peer(["dislocker-fuse", "-V", image, "-f", key, "--"],

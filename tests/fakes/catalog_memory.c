@@ -394,6 +394,8 @@ static int memory_open_disk(struct catalog *c, const char *vault,
 		}
 	}
 	source_init(&d->base, &disk_ops, spec->size);
+	if (spec->wrap)
+		return spec->wrap(&d->base, ret);
 	*ret = &d->base;
 	return 0;
 }

@@ -22,6 +22,8 @@ struct catalog_memory_disk {
 	 * seed is mixed with the point's id. */
 	const void *data;
 	struct pattern pattern;
+	/* Optional: what is read goes through this; takes inner, on failure too. */
+	int (*wrap)(struct source *inner, struct source **ret);
 };
 
 struct catalog_memory_counts {
