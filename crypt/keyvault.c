@@ -17,7 +17,8 @@
 #include "backend/base/parse.h"
 #include "backend/base/base64.h"
 
-#define BODY_MAX (1u << 20)
+/* A secret has at most 25 KiB. */
+#define BODY_MAX SECRET_MAX
 #define HOSTS_MAX 32
 #define DEPTH 16
 
@@ -215,6 +216,7 @@ static int send_call(struct azure *az, const struct kv_call *k,
 		.npieces = k->body && c ? 1 : 0,
 		.body_max = BODY_MAX,
 		.once = !strcmp(k->method, "PUT"),
+		.secret = true,
 	};
 	int r;
 
@@ -236,7 +238,7 @@ static int send_call(struct azure *az, const struct kv_call *k,
 	return r;
 }
 
-/* Any status; a->body may hold keys: wiped by the caller. */
+/* Any status. */
 static int do_call(const struct kv_call *k, struct http_response *a)
 {
 	DROP(azure) struct azure *az = NULL;
@@ -268,10 +270,10 @@ static int do_call(const struct kv_call *k, struct http_response *a)
 	return send_call(az, k, &c, a);
 }
 
-static void wipe(struct http_response *a)
+/* Of a success. */
+static char *text_of(const struct http_response *a)
 {
-	if (a->body.len)
-		explicit_bzero(a->body.data, a->body.len);
+	return (char *)secret_bytes(a->locked);
 }
 
 static const char *kind_path(const struct kv_url *u)
@@ -332,22 +334,20 @@ static int say_missing(const struct kv_url *u)
 	int r = ask(u, "deleted", "", &gone);
 
 	if (!r && gone.status == 200)
-		return say_deleted(u, (char *)gone.body.data, gone.body.len);
+		return say_deleted(u, text_of(&gone), gone.locked_len);
 	if (!r && gone.status == 403)
 		return fail(-ENOENT,
 			    "%s %s is not in %s; whether it was deleted this "
 			    "identity may not see: 'az keyvault %s "
 			    "list-deleted'",
 			    kind, u->name, host_of(u), kind);
-	if (*u->version && !ask(u, "", "", &other) && other.status == 200) {
-		wipe(&other);
+	if (*u->version && !ask(u, "", "", &other) && other.status == 200)
 		return fail(-ENOENT,
 			    "%s %s is in %s, but not its version %s, which the "
 			    "record names: 'vaultkey restore-to-keyvault' puts "
 			    "it back from a backup under another vault, and "
 			    "--kek-host %s=THAT-HOST finds it there",
 			    kind, u->name, host_of(u), u->version, u->host);
-	}
 	return fail(-ENOENT,
 		    "%s %s is not in %s, nor among what was deleted there: it "
 		    "was purged, or is in another vault (--kek-host "
@@ -399,8 +399,7 @@ int keyvault_get_secret(const struct kv_url *u, struct secret **json)
 	if (!r)
 		r = settle(u, "get", &a);
 	if (!r)
-		r = secret_copy(a.body.data, a.body.len, json);
-	wipe(&a);
+		r = secret_copy(text_of(&a), a.locked_len, json);
 	return r;
 }
 
@@ -441,7 +440,6 @@ int keyvault_check(const struct kv_url *u)
 
 	if (!r)
 		r = settle(u, "get", &a);
-	wipe(&a);
 	return r;
 }
 
@@ -449,7 +447,7 @@ static int decode_plain(struct http_response *a, struct secret **ret)
 {
 	DROP(secret) struct secret *text = NULL, *bytes = NULL;
 	size_t n;
-	int r = kv_cut_value((char *)a->body.data, a->body.len, &text);
+	int r = kv_cut_value(text_of(a), a->locked_len, &text);
 
 	if (r)
 		return r;
@@ -498,7 +496,6 @@ int keyvault_unwrap(const struct kv_url *u, enum wrap_alg alg,
 		if (r)
 			r = blame(r, "key %s of %s", u->name, k.host);
 	}
-	wipe(&a);
 	return r;
 }
 
@@ -528,7 +525,6 @@ int keyvault_restore(const struct kv_url *u, const void *blob, size_t size)
 	explicit_bzero(text, n);
 	if (!r)
 		r = settle(u, "restore", &a);
-	wipe(&a);
 	return r;
 }
 
@@ -569,6 +565,5 @@ int keyvault_set_secret(const struct kv_url *u, struct secret *value,
 	explicit_bzero(text, n);
 	if (!r)
 		r = settle(u, "set", &a);
-	wipe(&a);
 	return r;
 }

@@ -119,13 +119,13 @@ check_confined() {
 			print $1 ":" $2 ": " substr($3, 2) " is not for this file"
 	}
 	$3 ~ /^</ {
-		only("^curl/", "^backend/store/http\\.c$")
+		only("^curl/", "^backend/store/curl\\.h$")
 		only("^json(-c/|\\.h|_)", "^backend/base/json\\.c$")
 		only("^(zstd|zdict)", "^backend/vault/codec\\.c$")
 		only("^fuse", "^fs/(fuse|main)\\.c$")
 		only("^libcryptsetup", "^crypt/")
 		only("^libdevmapper", "^crypt/dm\\.c$")
-		only("^openssl/", "^(backend/base/(arena|hash|jwt|secret|sign)\\.c$|crypt/)")
+		only("^openssl/", "^(backend/(base/(arena|hash|jwt|secret|sign)|store/curl)\\.c$|crypt/)")
 		only("^blkid/", "^backend/guest/")
 		only("^(ext2fs|et)/", "^backend/guest/")
 	}'

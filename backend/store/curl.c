@@ -7,9 +7,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Since 7.16 of 2006 its ABI has not changed. */
 #define LIBRARY "libcurl.so.4"
@@ -36,12 +38,16 @@
 	F(curl_multi_setopt)                                                   \
 	F(curl_multi_wakeup)                                                   \
 	F(curl_slist_append)                                                   \
-	F(curl_slist_free_all)
+	F(curl_slist_free_all)                                                 \
+	F(curl_version_info)
 
 #define POINTER(name) __typeof__(name) *name;
 static struct {
 	FUNCTIONS(POINTER)
 } in;
+
+/* Of the TLS library that came with it; NULL: it is another one. */
+static __typeof__(SSL_CTX_set_options) *set_options;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char failure[200]; /* empty: it is there */
@@ -70,6 +76,7 @@ static void load(void)
 	}
 #define FIND(name) in.name = (__typeof__(name) *)find(library, #name);
 	FUNCTIONS(FIND)
+	set_options = dlsym(library, "SSL_CTX_set_options");
 }
 
 int curl_load(void)
@@ -195,4 +202,16 @@ struct curl_slist *curl_slist_append(struct curl_slist *l, const char *text)
 void curl_slist_free_all(struct curl_slist *l)
 {
 	in.curl_slist_free_all(l);
+}
+
+bool curl_has_openssl(void)
+{
+	const char *tls = in.curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+	return set_options && tls && !strncmp(tls, "OpenSSL/", 8);
+}
+
+void curl_tls_forget(void *ssl_ctx)
+{
+	set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
 }

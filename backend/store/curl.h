@@ -6,9 +6,16 @@
  */
 #pragma once
 #include <curl/curl.h>
+#include <stdbool.h>
 
 #include "backend/base/err.h"
 
 /* Once is enough, and every time gives the same. -ENOTSUP: it is not installed. Any
  * thread. */
 int curl_load(void) MUST_USE;
+
+/* It was built with OpenSSL, so that CURLOPT_SSL_CTX_FUNCTION hands out an SSL_CTX. */
+bool curl_has_openssl(void);
+/* Connections of this SSL_CTX wipe what they have decrypted once it is read: else a
+ * copy of the last record stays in OpenSSL's buffer. */
+void curl_tls_forget(void *ssl_ctx);

@@ -228,7 +228,10 @@ static int place(struct attempt *y, const char *p, size_t n)
 	} else {
 		if (n > t->q->body_max - t->got)
 			return too_big(t->q);
-		buf_add(body, p, n);
+		if (t->a->locked)
+			memcpy(secret_bytes(t->a->locked) + t->got, p, n);
+		else
+			buf_add(body, p, n);
 		if (body->failed)
 			return buf_check(body, t->q->what);
 	}
@@ -258,11 +261,20 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	}
 	if (r == 0)
 		r = place(y, p, n);
+	/* It is libcurl's own buffer. */
+	if (y->t->q->secret)
+		explicit_bzero(p, n);
 	if (r < 0) {
 		refuse(y, r);
 		return 0;
 	}
 	return n;
+}
+
+static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *arg)
+{
+	curl_tls_forget(ssl_ctx);
+	return CURLE_OK;
 }
 
 static size_t on_send(char *p, size_t size, size_t n, void *arg)
@@ -542,6 +554,16 @@ static void set_body(struct attempt *y)
 		curl_easy_setopt(y->easy, CURLOPT_CUSTOMREQUEST, q->method);
 }
 
+/* HTTP/2 would have more copies of it. */
+static void set_secret(struct attempt *y)
+{
+	curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(y->easy, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(y->easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	if (curl_has_openssl())
+		curl_easy_setopt(y->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+}
+
 static int attempt_make(struct attempt *y, uint64_t left)
 {
 	const struct http_request *q = y->t->q;
@@ -580,6 +602,8 @@ static int attempt_make(struct attempt *y, uint64_t left)
 	/* On a connection of its own libcurl never sends it twice. */
 	if (q->once)
 		curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
+	if (q->secret)
+		set_secret(y);
 	if (y->t->h->ca_file)
 		curl_easy_setopt(y->easy, CURLOPT_CAINFO, y->t->h->ca_file);
 	if (y->t->h->o.direct)
@@ -978,7 +1002,11 @@ int http_do(struct http *h, const struct http_request *q,
 	 * it. */
 	buf_init(&a->body, max_u64(q->body_max, EXPLANATION_MAX));
 	t.start_ns = monotonic_ns();
-	r = transfer(&t);
+	r = q->secret ? secret_new(q->body_max, &a->locked) : 0;
+	if (r == 0)
+		r = transfer(&t);
+	if (q->secret)
+		a->locked_len = t.got;
 	free(t.etag);
 	if (r < 0)
 		http_response_release(a);

@@ -32,6 +32,7 @@
 
 #include "backend/base/buf.h"
 #include "backend/base/scope.h"
+#include "backend/base/secret.h"
 #include "backend/store/store.h"
 
 /* Slower than this many bytes a second is as good as not answering. */
@@ -90,6 +91,9 @@ struct http_response {
 	/* What came, at most body_max; of a failure's explanation (status >=
 	 * 400) the first 64 KiB. Empty for a range, which is in `into`. */
 	struct buf body;
+	/* Of a secret request, instead of the body of a success. */
+	struct secret *locked;
+	size_t locked_len;
 };
 /* NULL if it is not there. Of several, the first. */
 const char *http_header(const struct http_response *a, const char *name);
@@ -140,6 +144,10 @@ struct http_request {
 	 * idempotent): only if it cannot have reached the server, or was
 	 * answered 429 or 503. */
 	bool once;
+	/* What comes may be a key (body_max is at most SECRET_MAX then): it is
+	 * in locked memory, and what libcurl and OpenSSL had of it is wiped; a
+	 * connection of its own. */
+	bool secret;
 	/* Instead of the client's; 0: that. */
 	uint64_t budget_ms;
 };

@@ -183,6 +183,8 @@ void http_response_release(struct http_response *a)
 {
 	buf_release(&a->head);
 	buf_release(&a->body);
+	secret_close(take(a->locked));
+	a->locked_len = 0;
 	a->status = 0;
 }
 

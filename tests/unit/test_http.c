@@ -6,6 +6,7 @@
 
 #include "backend/base/cancel.h"
 #include "backend/base/parse.h"
+#include "backend/base/secret.h"
 #include "backend/store/http_impl.h"
 #include "tests/fakes/http_script.h"
 #include "tests/unit/check.h"
@@ -129,6 +130,65 @@ static void test_answers(void)
 	CHECK_OK(get(&u, 5, false, &a));
 	CHECK_STR(buf_cstr(&a.body), "12345");
 	end(&u, 7);
+}
+
+static int get_secret(struct setup *u, struct http_response *a)
+{
+	struct http_request q = { .method = "GET",
+				  .what = "the thing",
+				  .url = u->url,
+				  .body_max = 8,
+				  .secret = true };
+
+	return http_do(u->h, &q, a);
+}
+
+/* A key is in locked memory only; why there is none is not. */
+static void test_secret(void)
+{
+	static const struct http_step steps[] = {
+		{ NULL, OK("6\r\n\r\nsecret"), 0, THEN_KEEP },
+		{ NULL,
+		  "HTTP/1.1 403 No\r\nContent-Length: 11\r\n\r\nnot for "
+		  "you",
+		  0, THEN_KEEP },
+		/* Begun anew after it broke off, and after an explanation. */
+		{ NULL, OK("8\r\n\r\nbroken"), 0, THEN_CLOSE },
+		{ NULL, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", 0,
+		  THEN_KEEP },
+		{ NULL, OK("3\r\n\r\nkey"), 0, THEN_KEEP },
+		{ NULL,
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "6\r\nfollow\r\n3\r\ning\r\n0\r\n\r\n",
+		  0, THEN_KEEP },
+	};
+	DROP(http_response) struct http_response a = { 0 };
+	struct setup u = BEGIN(steps);
+
+	CHECK_OK(get_secret(&u, &a));
+	CHECK_U64(a.status, 200);
+	CHECK_U64(a.body.len, 0);
+	CHECK_U64(a.locked_len, 6);
+	CHECK_MEM(secret_bytes(a.locked), "secret", 6);
+	http_response_release(&a);
+	CHECK(!a.locked && !a.locked_len);
+
+	CHECK_OK(get_secret(&u, &a));
+	CHECK_U64(a.status, 403);
+	CHECK_STR(buf_cstr(&a.body), "not for you");
+	CHECK_U64(a.locked_len, 0);
+	http_response_release(&a);
+
+	CHECK_OK(get_secret(&u, &a));
+	CHECK_U64(a.tries, 3);
+	CHECK_U64(a.body.len, 0);
+	CHECK_U64(a.locked_len, 3);
+	CHECK_MEM(secret_bytes(a.locked), "key", 3);
+	http_response_release(&a);
+
+	CHECK_SAYS(-EFBIG, "maximum of 8", get_secret(&u, &a));
+	CHECK(!a.locked);
+	end(&u, 6);
 }
 
 static int stamp(void *ctx, struct http_wire *w)
@@ -578,10 +638,12 @@ int main(void)
 	unsetenv("http_proxy");
 	unsetenv("all_proxy");
 	unsetenv("ALL_PROXY");
+	CHECK_OK(secret_setup());
 	test_parts();
 	test_backoff();
 	test_options();
 	test_answers();
+	test_secret();
 	test_sending();
 	test_ranges();
 	test_resume();
