@@ -35,6 +35,7 @@
 #include "backend/base/json.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/guest/window.h"
 
 #define MAGIC_SIZE 6
 #define MAGIC "LUKS\xba\xbe"
@@ -585,37 +586,6 @@ static void log_line(int level, const char *text, void *ctx)
 
 DROP_DEFINE(crypt, struct crypt_device *, crypt_free)
 
-static int write_all(int fd, const uint8_t *p, size_t n, uint64_t off)
-{
-	while (n) {
-		ssize_t w = pwrite(fd, p, n, (off_t)off);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return fail_errno(w < 0 ? errno : EIO,
-					  "memory for a header");
-		p += w;
-		off += (uint64_t)w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
-static int copy_area(struct source *s, const struct luks_area *a, int fd)
-{
-	DROP(mem) uint8_t *p = NULL;
-	int r;
-
-	if (a->len == 0)
-		return 0;
-	p = malloc(a->len);
-	if (!p)
-		return fail(-ENOMEM, "out of memory");
-	r = source_read(s, p, a->len, a->off);
-	return r < 0 ? r : write_all(fd, p, a->len, a->off);
-}
-
 /* A file in memory with the metadata, and holes where the rest is. */
 static int copy_metadata(struct source *s, const struct luks *l, int *ret)
 {
@@ -629,7 +599,7 @@ static int copy_metadata(struct source *s, const struct luks *l, int *ret)
 		return fail_errno(errno, "memory for a header");
 	for (size_t i = 0; i < l->nareas; i++) {
 		end = max_u64(end, l->areas[i].off + l->areas[i].len);
-		r = copy_area(s, &l->areas[i], fd);
+		r = window_copy(s, fd, l->areas[i].off, l->areas[i].len);
 		if (r < 0)
 			return r;
 	}
