@@ -79,6 +79,27 @@ make_fs() {
 		"$size" >mkfs.log 2>&1 || fail "mke2fs: $(cat mkfs.log)"
 }
 
+# azure_root: keys k1 and k2, passphrases p1 and p2; root, a folder, and root.clear, with it.
+azure_root() {
+	key_file k1 one
+	key_file k2 two
+	passphrase p1 one
+	passphrase p2 two
+	mkdir -p root/etc root/var/lib/azure_disk_encryption_config
+	make_image root/etc/file 200K 1
+	make_fs root.clear 4M root -L rootfs
+}
+
+# azure_boot FILE HEADER: a boot partition, as Azure's extension makes one where there was
+# none.
+azure_boot() {
+	rm -rf boot
+	mkdir -p boot/luks boot/grub
+	cp "$2" boot/luks/osluksheader
+	make_image boot/vmlinuz 400K 7
+	FS=ext2 make_fs "$1" 6M boot -b 1024
+}
+
 # gpt_disk FILE IMAGE...: a disk with a GPT of these partitions.
 gpt_disk() {
 	local file=$1 image at=2048 n script="label: gpt"$'\n' places=() i=0

@@ -7,24 +7,9 @@
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs debugfs sfdisk jq openssl
 
-key_file k1 one
-key_file k2 two
-passphrase p1 one
-passphrase p2 two
-mkdir -p root/etc root/var/lib/azure_disk_encryption_config
-make_image root/etc/file 200K 1
-make_fs root.clear 4M root -L rootfs
+azure_root
 mkdir empty
 make_fs empty.img 2M empty
-
-# boot FILE HEADER: a boot partition, as Azure's extension makes one where there was none.
-boot() {
-	rm -rf boot
-	mkdir -p boot/luks boot/grub
-	cp "$2" boot/luks/osluksheader
-	make_image boot/vmlinuz 400K 7
-	FS=ext2 make_fs "$1" 6M boot -b 1024
-}
 
 # --- LVM on the encrypted partition; data disks whose headers are on the root, /var apart
 
@@ -51,7 +36,7 @@ for var in root apart; do
 	dd if=var.lv of=pv.clear bs=1M seek=15 conv=notrunc,sparse status=none
 	"$SRC/tests/mklvm.py" rootvg pv.clear -- rootlv=14@pv0:0 varlv=14@pv0:14
 	luks_detached header os.data 2 k1 p1 pv.clear
-	boot boot.img header
+	azure_boot boot.img header
 	gpt_disk lvm.img boot.img os.data
 	all=(-b p1 os=lvm.img lun0=lun0.img lun1=lun1.img lun2=lun2.img)
 	volumes "${all[@]}"

@@ -7,28 +7,13 @@
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs debugfs sfdisk jq openssl
 
-key_file k1 one
-key_file k2 two
-passphrase p1 one
-passphrase p2 two
-mkdir -p root/etc root/var/lib/azure_disk_encryption_config
-make_image root/etc/file 200K 1
-make_fs root.clear 4M root -L rootfs
-
-# boot FILE HEADER: a boot partition, as Azure's extension makes one where there was none.
-boot() {
-	rm -rf boot
-	mkdir -p boot/luks boot/grub
-	cp "$2" boot/luks/osluksheader
-	make_image boot/vmlinuz 400K 7
-	FS=ext2 make_fs "$1" 6M boot -b 1024
-}
+azure_root
 
 # --- a system disk that was offline; LUKS1 and LUKS2
 
 for version in 1 2; do
 	luks_detached header os.data $version k1 p1 root.clear
-	boot boot.img header
+	azure_boot boot.img header
 	gpt_disk os.img os.data boot.img
 	volumes -b p2 -b p1 os=os.img
 	assert_eq "$(states)" "os-p1=open os-p2=clear" "LUKS$version"
@@ -139,8 +124,8 @@ cryptsetup reencrypt -q --encrypt --init-only --type luks2 --header real --key-f
 	--pbkdf pbkdf2 --pbkdf-force-iterations 1000 "${_small[@]/256k/768k}" being >luks.log 2>&1 ||
 	fail "cryptsetup: $(cat luks.log)"
 assert_same being root.clear
-boot boot.img header
-boot real.img real
+azure_boot boot.img header
+azure_boot real.img real
 for data in os.data root.clear being; do
 	[[ $data != being ]] || cp real.img boot.img
 	gpt_disk online.img $data boot.img
