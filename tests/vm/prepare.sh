@@ -21,6 +21,8 @@ chmod 600 pass
 
 # A LUKS1 volume by another hand than cryptsetup's.
 head -c 3M /dev/urandom >clear
+# With a detached header it is opened only over something that is known.
+mke2fs -q -F -t ext4 -O ^has_journal clear 1M
 qemu-img convert -q -O luks --object secret,id=s,file=pass \
 	-o key-secret=s,iter-time=10 clear luks1
 
