@@ -19,6 +19,7 @@ void image_make(struct image *i, uint64_t size)
 {
 	i->size = size;
 	i->frame = calloc(image_frames(i), sizeof(*i->frame));
+	i->hard = NULL;
 	CHECK(i->frame);
 }
 
@@ -42,7 +43,8 @@ void image_resize(struct image *i, uint64_t size)
 void image_release(struct image *i)
 {
 	free(i->frame);
-	i->frame = NULL;
+	free(i->hard);
+	i->frame = i->hard = NULL;
 }
 
 static uint64_t step(uint64_t *x)
@@ -68,6 +70,8 @@ size_t image_frame(const struct image *i, uint64_t f, uint8_t *out)
 	 * frame, however short, is zeros. */
 	if (i->frame[f] & 3)
 		random = 64;
+	if (i->hard)
+		random = i->hard[f];
 	memset(out, (int)i->frame[f] & 0xff, n);
 	for (size_t at = 0; at + 8 <= n && at < random; at += 8) {
 		uint64_t v = step(&x);

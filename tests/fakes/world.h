@@ -13,6 +13,8 @@
 struct image {
 	uint64_t size;
 	uint32_t *frame; /* seeds */
+	/* How many bytes of a frame do not pack; NULL: as the seed has it. */
+	uint32_t *hard;
 };
 uint64_t image_frames(const struct image *i);
 void image_make(struct image *i, uint64_t size);

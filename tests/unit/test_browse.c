@@ -2,8 +2,8 @@
 /*
  * What it costs to browse a file system in a vault that is far away: the recorded reads of
  * 200 random small files out of an ext4 of 20,000 (tests/data/browse-ext4.txt; made by
- * tests/tools/browse.py), played on a disk whose frames are all of the 64 KiB windows that
- * they touch, and the windows after them.
+ * tests/tools/browse.py), played on a disk that has the 64 KiB windows that they touch, and
+ * those after them for who reads more than is asked; each packs as small as it did there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,6 +30,11 @@ struct read {
 struct trace {
 	struct read r[READS_MAX];
 	size_t n;
+	struct {
+		uint64_t at;
+		uint32_t packed;
+	} frame[READS_MAX];
+	size_t nframes;
 };
 
 static void load(struct trace *t)
@@ -44,6 +49,11 @@ static void load(struct trace *t)
 		 src ? src : ".");
 	f = fopen(path, "re");
 	CHECK(f);
+	while (fscanf(f, "= %" SCNu64 " %" SCNu32 "\n", &off, &len) == 2) {
+		CHECK(t->nframes < READS_MAX);
+		t->frame[t->nframes].at = off;
+		t->frame[t->nframes++].packed = len;
+	}
 	while (fscanf(f, "%" SCNu64 " %" SCNu32, &off, &len) == 2) {
 		CHECK(t->n < READS_MAX);
 		t->r[t->n++] = (struct read){ off * 1024, len * 1024 };
@@ -52,26 +62,39 @@ static void load(struct trace *t)
 	CHECK(t->n > 1000);
 }
 
-/* Frames that the reads touch get content that does not pack; and so do those after
- * them, for who reads more than he is asked for. */
-static uint64_t make_image(const struct trace *t, struct image *image)
+/* How many windows the reads touch. */
+static uint64_t windows_of(const struct trace *t, uint64_t frames)
 {
-	uint64_t windows = 0;
+	bool *touched = calloc(frames, 1);
+	uint64_t n = 0;
 
-	image_make(image, DISK_SIZE);
+	CHECK(touched);
 	for (size_t i = 0; i < t->n; i++) {
 		uint64_t f = t->r[i].off / VF_FRAME_SIZE;
 		uint64_t last = (t->r[i].off + t->r[i].len - 1) / VF_FRAME_SIZE;
 
-		for (; f <= last; f++)
-			image->frame[f] = (uint32_t)(4 * f + 4);
+		for (; f <= last; f++) {
+			n += !touched[f];
+			touched[f] = true;
+		}
 	}
-	for (uint64_t f = 0; f < image_frames(image); f++)
-		windows += image->frame[f] != 0;
-	for (uint64_t f = image_frames(image) - 1; f > 0; f--)
-		if (image->frame[f - 1] && !image->frame[f])
-			image->frame[f] = (uint32_t)(4 * f + 4);
-	return windows;
+	free(touched);
+	return n;
+}
+
+static uint64_t make_image(const struct trace *t, struct image *image)
+{
+	image_make(image, DISK_SIZE);
+	image->hard = calloc(image_frames(image), sizeof(*image->hard));
+	CHECK(image->hard);
+	for (size_t i = 0; i < t->nframes; i++) {
+		uint64_t f = t->frame[i].at;
+
+		CHECK(f < image_frames(image));
+		image->frame[f] = (uint32_t)f + 1;
+		image->hard[f] = t->frame[i].packed;
+	}
+	return windows_of(t, image_frames(image));
 }
 
 static void fill(struct store *memory, const struct image *image)
