@@ -13,7 +13,6 @@
 . "$SRC/tests/volumes.sh"
 require_fuse
 require cryptsetup mke2fs sfdisk jq openssl getfattr python3
-[[ ! $SAN ]] || skip "the memory of a sanitizer is too large to be searched"
 
 search() { python3 "$SRC/tests/memsearch.py" "$@"; }
 # search_mem MNT SECRET...: what was found is in OUT.
@@ -90,8 +89,11 @@ umount_all() {
 }
 
 mount_all
-search_mem mnt "${secrets[@]}"
-nothing
+# The memory of a sanitizer is too large to be searched; what is shown is not.
+if [[ ! $SAN ]]; then
+	search_mem mnt "${secrets[@]}"
+	nothing
+fi
 
 # --- what it shows
 
@@ -140,6 +142,7 @@ all_found() {
 	[[ ! -s missed ]] || fail "not found: $(tr '\n' ';' <missed)"
 }
 all_found leaks/
+[[ ! $SAN ]] || exit 0
 for how in LEAK_DIR LEAK_LOCK LEAK_DUMP; do
 	export LD_PRELOAD="$BUILD/tests/preload/leak.so" "$how=$PWD/leaks"
 	mount_all
