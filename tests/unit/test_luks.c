@@ -686,6 +686,35 @@ static void test_bytes2(void)
 	unlink("luks");
 }
 
+/* A byte of the key slot's material: each counts, so that there is no key. */
+static void test_material(void)
+{
+	for (int version = 1; version <= 2; version++) {
+		const struct recipe recipe = { .version = version,
+					       .mode = "xts-plain64",
+					       .key_size = 64,
+					       .sector_size = 512,
+					       .one_slot = true };
+		DROP(mem) uint8_t *image = NULL;
+		uint8_t raw[64];
+		uint64_t off, at = 2 * HEADER, n = 64 * 4000;
+
+		format_header(&recipe, "luks", raw, &off);
+		write_data(&recipe, "luks", raw, off);
+		image = read_all("luks", FILE_SIZE);
+		/* Of LUKS1, in sectors. */
+		if (version == 1)
+			at = 512 * ((uint64_t)image[250] << 8 | image[251]);
+		for (uint64_t i = 0; i < n; i += n / 4 - 1) {
+			image[at + i] ^= 0x40;
+			CHECK_FAILS(-ENOKEY, open_image(image, FILE_SIZE));
+			image[at + i] ^= 0x40;
+		}
+		CHECK_OK(open_image(image, FILE_SIZE));
+		unlink("luks");
+	}
+}
+
 /* The newer of two whole copies counts, as in libcryptsetup. */
 static void test_newer(void)
 {
@@ -833,6 +862,7 @@ int main(void)
 	test_refused1();
 	test_bytes1();
 	test_bytes2();
+	test_material();
 	test_newer();
 	test_faults();
 	test_key();
