@@ -396,15 +396,24 @@ static bool is_hole(struct pages *p, uint64_t number)
 	       e.length == n;
 }
 
+static bool is_closed(void *ctx)
+{
+	return atomic_load(&((struct pages *)ctx)->closed);
+}
+
+/* Nobody wants it any more once the disk is closed: a service that is silent must
+ * not hold up who waits for the pool to end. */
 static void read_ahead(struct pool_job *job)
 {
 	struct ahead *a = container_of(job, struct ahead, job);
 	DROP(cache_blob) struct cache_blob *b = NULL;
+	struct cancel before = cancel_set((struct cancel){ is_closed, a->p });
 
 	/* A failure is told to who asks for it. */
-	if (!atomic_load(&a->p->closed) && !is_hole(a->p, a->number) &&
+	if (!is_closed(a->p) && !is_hole(a->p, a->number) &&
 	    chunk_get(a->p, a->number, &b))
 		err_clear();
+	cancel_set(before);
 	pages_unref(a->p);
 	free(a);
 }

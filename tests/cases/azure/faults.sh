@@ -108,8 +108,23 @@ azure_faults '[{"match": "^blob GET", "times": 1, "action": "touch"}]'
 run_fails 1 dd if=/proc/self/fd/4 of=/dev/null bs=1M skip=100 count=1 status=none
 assert_contains "$(cat "$(daemon_log mnt)")" "it changed while it was read"
 exec 4<&-
-# Restore points that this identity may not see are told, and nothing else is lost.
 umount_vault mnt
+
+# What is read ahead of somebody who is gone holds nothing up: the service is silent, and
+# the daemon ends all the same (it has a minute of patience with those who wait).
+azure_reset
+azure_faults '[{"match": "^blob GET", "range": "bytes=106954752-", "action": "stall"}]'
+mnt
+# Two MiB of three, without the kernel's own reading ahead: ours asks for the third.
+run_ok dd if=$p/2026-11-01T02-00-07Z/disks/os.img of=/dev/null bs=1M skip=100 count=2 \
+	iflag=direct status=none
+stalled() {
+	[[ $(curl -sSf "http://127.0.0.1:$AZ_HTTP/_double/counts" | jq '.faults[0]') != 0 ]]
+}
+wait_until 60 stalled
+umount_vault mnt
+
+# Restore points that this identity may not see are told, and nothing else is lost.
 azure_reset
 azure_post world '{"deny": "restorePointCollections"}'
 mnt

@@ -106,11 +106,11 @@ def kv_error(status, code, message, inner=None):
 class Faults:
     """Scripted faults, the first that matches is applied.
 
-    {"match": REGEX over "SERVICE METHOD path?query", "after": how many requests
+    {"match": REGEX over "SERVICE METHOD path?query", "range": part of x-ms-range, "after": how many requests
     that match pass first, "times": how many are hit then (absent: all),
     "status", "body" (text or JSON), "headers": the answer instead;
     "action": "drop" (connection closed with no answer), "short" (half of the
-    body, then closed), "revoke" (every SAS dies, then as usual), "touch" (the
+    body, then closed), "stall" (nothing for "seconds"), "revoke" (every SAS dies, then as usual), "touch" (the
     blob changes, then as usual)}
     """
 
@@ -125,10 +125,10 @@ class Faults:
         with self.lock:
             self.rules.append(rule)
 
-    def find(self, line):
+    def find(self, line, wanted):
         with self.lock:
             for rule in self.rules:
-                if not rule["re"].search(line):
+                if not rule["re"].search(line) or rule.get("range", "") not in wanted:
                     continue
                 n = rule["hits"]
                 rule["hits"] += 1
@@ -575,7 +575,7 @@ class Services:
             line += " previous"
         if req.service != "control":
             self.counts.add(req.service, line)
-            rule = self.faults.find(line)
+            rule = self.faults.find(line, req.headers.get("x-ms-range") or "")
             if rule:
                 action = rule.get("action")
                 if action == "drop":
@@ -586,6 +586,8 @@ class Services:
                             s["dead"] = True
                 elif action == "touch":
                     self.touch(req)
+                elif action == "stall":
+                    time.sleep(rule.get("seconds", 300))
                 elif action == "short":
                     req.short = True
                 if "status" in rule:
