@@ -3,6 +3,7 @@
 #
 # The cache on disk: what it has is read without the vault; damaged, emptied, cut off, full
 # or not writable, it is no matter; two mounts share it; kill -9 leaves it sound.
+# timeout: 150
 . "$SRC/tests/lib.sh"
 require_fuse
 

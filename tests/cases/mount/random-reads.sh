@@ -3,6 +3,7 @@
 #
 # Reads at random offsets and of random lengths, from several threads, compared with the
 # kept images; through the page cache and past it.
+# timeout: 120
 . "$SRC/tests/lib.sh"
 require_fuse
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Two mounts of one vault, which is backed up into and pruned meanwhile.
+# timeout: 120
 . "$SRC/tests/lib.sh"
 require_fuse
 

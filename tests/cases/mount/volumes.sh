@@ -4,6 +4,7 @@
 # volumes/ in a mount: decrypted where a key opens it, else locked with the reason; resolved
 # when it is entered, and no sooner; one derivation for all points of a lineage; for nobody but
 # who mounted.
+# timeout: 120
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

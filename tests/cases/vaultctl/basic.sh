@@ -3,6 +3,7 @@
 #
 # The whole way: a vault, two points of two disks, list, show, restore, verify,
 # prune. What --json prints is JSON.
+# timeout: 120
 . "$SRC/tests/lib.sh"
 
 json_ok() {

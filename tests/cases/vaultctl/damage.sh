@@ -3,6 +3,7 @@
 #
 # Objects that are missing, truncated, swapped, or have a bit flipped: one sentence, exit
 # code 1, and never wrong bytes; verify finds each, and the other VM stays whole.
+# timeout: 200
 . "$SRC/tests/lib.sh"
 
 make_image a.img 2M 1

@@ -3,6 +3,7 @@
 #
 # The golden vault, which another writer made from the specification alone: each level of
 # verify finds it whole, and what is restored has the digests that belong to it.
+# timeout: 120
 . "$SRC/tests/lib.sh"
 require xz tar
 
