@@ -12,12 +12,14 @@ vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 disk=v/vm/2026-01-01T00-00-00Z/disks/os.img
 
-# waited [N]: how many requests wait, or have waited; or, are they N?
+# How many requests wait, or have waited.
+waits() {
+	python3 -c 'import os, json, sys
+print(json.loads(os.getxattr(sys.argv[1], "user.vaultfs.stats"))["waited"])' mnt
+}
+# waited N
 waited() {
-	local n
-	n=$(python3 -c 'import os, json, sys
-print(json.loads(os.getxattr(sys.argv[1], "user.vaultfs.stats"))["waited"])' mnt)
-	if (($#)); then ((n >= $1)); else echo "$n"; fi
+	(($(waits) >= $1))
 }
 away() {
 	vault_away vault
@@ -40,7 +42,7 @@ kill -0 $reader || fail "it did not wait"
 # Interrupted meanwhile.
 timeout -s INT 1 cat mnt/$disk >/dev/null && fail "it was read from nowhere"
 # A list waits too.
-n=$(waited)
+n=$(waits)
 ls mnt/v >listed 2>&1 &
 lister=$!
 wait_until 30 waited $((n + 1))

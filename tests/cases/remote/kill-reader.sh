@@ -22,7 +22,7 @@ for round in 1 2 3; do
 	kill -9 "$(daemon_pid mnt)"
 	wait $reader || :
 	fusermount3 -uz mnt
-	cmp -n "$(stat -c %s got.$round)" got.$round a.img
+	cmp -n "$(stat -c %s "got.$round")" "got.$round" a.img
 done
 mount_vault --cache-dir kept "$url" mnt
 assert_same mnt/vault/vm/latest/disks/os.img a.img

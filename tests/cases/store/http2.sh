@@ -10,6 +10,7 @@ certificate front IP:127.0.0.1
 start_fake
 port=$(python3 -c 'import socket
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# shellcheck disable=SC2016 # the variables are those of nghttpx
 nghttpx --conf=/dev/null -f "127.0.0.1,$port" -b "127.0.0.1,${FAKE_URL##*:}" --workers=1 \
 	--accesslog-file="$PWD/access" --accesslog-format='$alpn $method $status' \
 	front.key front.crt >nghttpx.log 2>&1 &
