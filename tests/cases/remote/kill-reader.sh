@@ -33,7 +33,7 @@ for _ in 1 2 3; do
 	vaultctl restore -q "$url" vm latest --to out/ --resume 2>err &
 	pid=$!
 	at_exit sh -c "kill -9 $pid 2>/dev/null"
-	begun() { [[ -e out/.os.img.vaultfs-partial ]] || ! kill -0 $pid 2>/dev/null; }
+	begun() { [[ -e out/.os.img.vaultfs-partial ]] || ! kill -0 "$pid" 2>/dev/null; }
 	wait_until 60 begun
 	kill -9 $pid 2>/dev/null || :
 	wait $pid || :
