@@ -361,8 +361,9 @@ static void pause_puts(struct stash *s, const char *why)
 	atomic_store(&s->since_room, 0);
 	atomic_store(&s->paused_until, monotonic_ns() + PAUSE_NS);
 	if (!atomic_exchange(&s->told, true))
-		log_info("the cache on disk takes nothing new for now: %s",
-			 why);
+		log_info(
+			"the cache on disk takes nothing new for half a minute: %s",
+			why);
 }
 
 void stash_put(struct stash *s, const uint8_t key[static STASH_KEY_SIZE],
