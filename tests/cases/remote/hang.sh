@@ -53,7 +53,8 @@ exec 5<&-
 env --default-signal=INT vaultctl verify "$url" >out 2>err &
 pid=$!
 at_exit sh -c "kill -9 $pid 2>/dev/null"
-sleep 0.5
+catches() { ((16#$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status") & 2)); }
+wait_until 30 catches
 kill -INT $pid
 code=0
 wait $pid || code=$?
