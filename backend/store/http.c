@@ -35,7 +35,6 @@
 #define BACKOFF_MS 1000
 /* A try that is begun has at least so long. */
 #define TRY_MIN_MS 1000
-#define EXPLANATION_MAX (64u << 10)
 #define BUFFER_SIZE (512L << 10)
 /* How often a waiting caller asks whether it is still wanted. */
 #define ASK_MS 50
@@ -60,13 +59,12 @@ struct http {
 	struct http_traffic counts;   /* lock */
 };
 
-/* One answer that is being put together, over all its tries. */
+/* One request, over all its tries. */
 struct transfer {
+	struct http_take take; /* what comes */
 	struct http *h;
 	const struct http_request *q;
 	struct http_response *a;
-	uint64_t got;  /* bytes of the body that are kept */
-	char *etag;    /* of the object whose bytes they are */
 	uint64_t sent; /* the most of the body that one try got out */
 	uint64_t start_ns;
 };
@@ -81,7 +79,6 @@ struct attempt {
 	/* The thread's while it runs. */
 	bool judged;	       /* the head was looked at */
 	bool whole_head;       /* its end was seen */
-	bool explain;	       /* the body only explains a failure */
 	int verdict;	       /* negative: the answer is refused */
 	struct err_saved said; /* with verdict */
 	CURLcode code;
@@ -122,121 +119,14 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
 	return n;
 }
 
-/* Of an answer that says which part of the object it has. */
-static int judge_part(struct attempt *y, uint64_t from)
-{
-	struct transfer *t = y->t;
-	const char *text = http_header(t->a, "Content-Range");
-	const char *length = http_header(t->a, "Content-Length");
-	const char *etag = http_header(t->a, "ETag");
-	uint64_t end = t->q->len ? t->q->off + t->q->len : UINT64_MAX;
-	struct http_range g;
-
-	/* Azurite, at the very end of an object ("bytes 0--1/0"). */
-	if (length && !strcmp(length, "0")) {
-		if (text && http_parse_range(text, &g))
-			t->a->total = g.total;
-		t->a->status = 416;
-		y->explain = true;
-		return 0;
-	}
-	if (!text || !http_parse_range(text, &g))
-		return fail(-EPROTO,
-			    "%s: the server sent a part of it and did "
-			    "not say which",
-			    t->q->what);
-	t->a->total = g.total;
-	if (t->etag && etag && strcmp(etag, t->etag) != 0)
-		return fail(-ESTALE, "%s: it changed while it was read",
-			    t->q->what);
-	if (t->q->len && g.total != UINT64_MAX && g.total < end) {
-		t->a->status = 416;
-		y->explain = true;
-		return 0;
-	}
-	if (!t->q->len)
-		end = g.total;
-	if (!g.placed || g.first != from || end == UINT64_MAX ||
-	    g.last != end - 1)
-		return fail(-EPROTO,
-			    "%s: the server sent another part of it "
-			    "than was asked",
-			    t->q->what);
-	return 0;
-}
-
 /* Once all of the head is there. */
 static int judge_head(struct attempt *y)
 {
-	struct transfer *t = y->t;
-	const char *etag = http_header(t->a, "ETag");
 	long status = 0;
-	int r = 0;
 
 	y->judged = true;
 	curl_easy_getinfo(y->easy, CURLINFO_RESPONSE_CODE, &status);
-	t->a->status = (int)status;
-	y->explain = status >= 300;
-	if (y->explain)
-		return 0;
-	if (t->q->len || t->got) {
-		if (status != 206)
-			return fail(-EPROTO,
-				    "%s: the server does not send a "
-				    "part of it: it answered %ld",
-				    t->q->what, status);
-		r = judge_part(y, t->q->off + t->got);
-	} else if (status == 206) {
-		return fail(-EPROTO,
-			    "%s: the server sent a part of it where "
-			    "all was asked",
-			    t->q->what);
-	}
-	if (r == 0 && !t->etag && etag) {
-		t->etag = strdup(etag);
-		if (!t->etag)
-			return fail(-ENOMEM, "out of memory");
-	}
-	return r;
-}
-
-static int too_big(const struct http_request *q)
-{
-	return fail(-EFBIG, "%s: larger than its maximum of %zu bytes", q->what,
-		    q->body_max);
-}
-
-static int place(struct attempt *y, const char *p, size_t n)
-{
-	struct transfer *t = y->t;
-	struct buf *body = &t->a->body;
-
-	if (y->explain) {
-		size_t room =
-			EXPLANATION_MAX - min_u64(body->len, EXPLANATION_MAX);
-
-		buf_add(body, p, min_u64(n, room));
-		return body->no_memory ? fail(-ENOMEM, "out of memory") : 0;
-	}
-	if (t->q->len) {
-		if (n > t->q->len - t->got)
-			return fail(-EPROTO,
-				    "%s: the server sent more than "
-				    "was asked",
-				    t->q->what);
-		memcpy((char *)t->q->into + t->got, p, n);
-	} else {
-		if (n > t->q->body_max - t->got)
-			return too_big(t->q);
-		if (t->a->locked)
-			memcpy(secret_bytes(t->a->locked) + t->got, p, n);
-		else
-			buf_add(body, p, n);
-		if (body->failed)
-			return buf_check(body, t->q->what);
-	}
-	t->got += n;
-	return 0;
+	return http_take_head(&y->t->take, (int)status);
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
@@ -248,19 +138,19 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	if (!y->judged) {
 		r = judge_head(y);
 		/* Announced as too long: none of it is waited for. */
-		if (r == 0 && !y->explain && !y->t->q->len) {
+		if (r == 0) {
 			curl_off_t whole = -1;
 
 			curl_easy_getinfo(y->easy,
 					  CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
 					  &whole);
-			if (whole > 0 &&
-			    (uint64_t)whole + y->t->got > y->t->q->body_max)
-				r = too_big(y->t->q);
+			if (whole > 0)
+				r = http_take_length(&y->t->take,
+						     (uint64_t)whole);
 		}
 	}
 	if (r == 0)
-		r = place(y, p, n);
+		r = http_take_body(&y->t->take, p, n);
 	/* It is libcurl's own buffer. */
 	if (y->t->q->secret)
 		explicit_bzero(p, n);
@@ -481,17 +371,18 @@ static int set_range(struct attempt *y)
 
 	if (q->len)
 		snprintf(text, sizeof(text), "bytes=%llu-%llu",
-			 (unsigned long long)(q->off + t->got),
+			 (unsigned long long)(q->off + t->take.got),
 			 (unsigned long long)(q->off + q->len - 1));
-	else if (t->got)
+	else if (t->take.got)
 		snprintf(text, sizeof(text), "bytes=%llu-",
-			 (unsigned long long)t->got);
+			 (unsigned long long)t->take.got);
 	else
 		return 0;
 	r = http_wire_set(&y->wire, q->range_field ? q->range_field : "Range",
 			  text);
-	if (r == 0 && t->got && t->etag && !http_wire_get(&y->wire, "If-Match"))
-		r = http_wire_set(&y->wire, "If-Match", t->etag);
+	if (r == 0 && t->take.got && t->take.etag &&
+	    !http_wire_get(&y->wire, "If-Match"))
+		r = http_wire_set(&y->wire, "If-Match", t->take.etag);
 	return r;
 }
 
@@ -513,7 +404,7 @@ static uint64_t left_ms(const struct transfer *t)
 
 	if (!atomic_load(&t->h->seen))
 		budget = min_u64(budget, t->h->o.first_ms);
-	budget += rate_ms(t->got + t->sent);
+	budget += rate_ms(t->take.got + t->sent);
 	return spent < budget ? budget - spent : 0;
 }
 
@@ -870,12 +761,12 @@ static int judge(struct attempt *y, struct outcome *o)
 		if (r < 0)
 			return r;
 	}
-	if (t->a->status == 412 && t->got && t->etag)
+	if (t->a->status == 412 && t->take.got && t->take.etag)
 		return fail(-ESTALE, "%s: it changed while it was read",
 			    t->q->what);
 	judge_status(y, o);
 	if (!o->again && t->a->status == 206 && t->q->len &&
-	    t->got < t->q->len) {
+	    t->take.got < t->q->len) {
 		o->again = o->reached = o->broke = true;
 		http_host(y->wire.url, o->cause, sizeof(o->cause) / 2);
 		snprintf(o->cause + strlen(o->cause),
@@ -883,26 +774,6 @@ static int judge(struct attempt *y, struct outcome *o)
 			 " sends less than it announces");
 	}
 	return 0;
-}
-
-/* What a new try must not find: the rest of the one before. */
-static void forget(struct transfer *t)
-{
-	bool keep = t->q->len || (t->q->resume && t->etag);
-
-	buf_reset(&t->a->head);
-	t->a->status = 0;
-	if (t->a->total != UINT64_MAX)
-		t->a->total = UINT64_MAX;
-	if (!keep) {
-		t->got = 0;
-		free(take(t->etag));
-	}
-	if (t->q->len || !keep)
-		buf_reset(&t->a->body);
-	else
-		/* An explanation may stand after what is kept. */
-		t->a->body.len = t->got;
 }
 
 static int wait_ms(uint64_t ms)
@@ -952,7 +823,7 @@ static int again(struct transfer *t, const struct outcome *o)
 		return spent(t, o);
 	log_info("%s: %s: try %u in %llu ms", t->q->what, o->cause,
 		 t->a->tries + 1, (unsigned long long)ms);
-	forget(t);
+	http_take_again(&t->take);
 	r = wait_ms(ms);
 	return r < 0 ? blame(r, "%s", t->q->what) : 0;
 }
@@ -993,21 +864,25 @@ static int transfer(struct transfer *t)
 int http_do(struct http *h, const struct http_request *q,
 	    struct http_response *a)
 {
-	struct transfer t = { .h = h, .q = q, .a = a };
+	struct transfer t = { .take = { .q = q, .a = a },
+			      .h = h,
+			      .q = q,
+			      .a = a };
 	int r;
 
 	*a = (struct http_response){ .total = UINT64_MAX };
 	buf_init(&a->head, HTTP_HEAD_MAX);
-	/* An explanation may be longer than what is wanted; place() bounds
+	/* An explanation may be longer than what is wanted; http_take_body()
+	 * bounds
 	 * it. */
-	buf_init(&a->body, max_u64(q->body_max, EXPLANATION_MAX));
+	buf_init(&a->body, max_u64(q->body_max, HTTP_EXPLANATION_MAX));
 	t.start_ns = monotonic_ns();
 	r = q->secret ? secret_new(q->body_max, &a->locked) : 0;
 	if (r == 0)
 		r = transfer(&t);
 	if (q->secret)
-		a->locked_len = t.got;
-	free(t.etag);
+		a->locked_len = t.take.got;
+	free(t.take.etag);
 	if (r < 0)
 		http_response_release(a);
 	return r;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* What http.c and http_wire.c share; nobody else includes it. */
+/* What http.c, http_wire.c and http_take.c share; nobody else includes it. */
 #pragma once
 #include "backend/store/http.h"
 
@@ -28,3 +28,22 @@ void http_host(const char *url, char *out, size_t size);
  * the Retry-After header or NULL, dice a random number. */
 uint64_t http_backoff_ms(uint64_t unit, unsigned failed, bool broke,
 			 const char *after, int64_t now_ns, uint32_t dice);
+
+#define HTTP_EXPLANATION_MAX (64u << 10)
+
+/* One answer that is being put together, over all the tries of a request. */
+struct http_take {
+	const struct http_request *q;
+	struct http_response *a;
+	uint64_t got; /* bytes of the body that are kept */
+	char *etag;   /* of the object whose bytes they are; to be freed */
+	bool explain; /* the body only explains a failure */
+};
+/* The head is whole, in a->head: a->status, and whether the body is taken. Errors as
+ * http_do()'s. */
+int http_take_head(struct http_take *t, int status) MUST_USE;
+/* A body of so many bytes is announced. */
+int http_take_length(const struct http_take *t, uint64_t len) MUST_USE;
+int http_take_body(struct http_take *t, const char *p, size_t n) MUST_USE;
+/* What a new try must not find: the rest of the one before. */
+void http_take_again(struct http_take *t);
