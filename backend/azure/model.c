@@ -226,163 +226,28 @@ int rsv_duration_ms(const char *text, uint64_t *ms)
 
 /* --- shown names --- */
 
-/* A valid file name of what may be none. */
-static char *file_name(const char *name)
+#define BEGINS_AS_NAMED(type)                                                  \
+	_Static_assert(offsetof(type, id) == 0 &&                              \
+			       offsetof(type, name) == sizeof(char *) &&       \
+			       offsetof(type, shown) == 2 * sizeof(char *),    \
+		       "as names.h has it")
+BEGINS_AS_NAMED(struct rsv_vault);
+BEGINS_AS_NAMED(struct rsv_item);
+
+static void vault_release(void *element)
 {
-	DROP(buf) struct buf b = BUF_INIT(CATALOG_NAME_MAX - 16);
-	size_t n = strlen(name);
+	struct rsv_vault *v = element;
 
-	while (n > CATALOG_NAME_MAX - 20 ||
-	       (n && !utf8_valid(name, n) && n > CATALOG_NAME_MAX - 24))
-		n--;
-	for (size_t i = 0; i < n; i++) {
-		char c = name[i];
-
-		buf_u8(&b, c == '/' || (uint8_t)c < 0x20 || c == 0x7f
-				   ? '_'
-				   : (uint8_t)c);
-	}
-	if (!b.len || !strcmp(buf_cstr(&b), ".") || !strcmp(buf_cstr(&b), ".."))
-		buf_str(&b, "_");
-	if (!utf8_valid((char *)b.data, b.len)) {
-		for (size_t i = 0; i < b.len; i++) {
-			if (b.data[i] >= 0x80)
-				b.data[i] = '_';
-		}
-	}
-	return b.failed ? NULL : strdup(buf_cstr(&b));
-}
-
-/* What the naming of vaults and of items has in common. */
-struct named {
-	const char *id;
-	char **shown;
-	const char *wanted;
-	char tag[9];
-};
-
-static int named_cmp(const void *a, const void *b)
-{
-	const struct named *x = a, *y = b;
-	int r = strcasecmp(*x->shown, *y->shown);
-
-	return r ? r : strcmp(x->tag, y->tag);
-}
-
-static int set_tag(struct named *n)
-{
-	char folded[ARM_ID_MAX];
-	struct digest d;
-	int r = arm_id_fold(n->id, folded);
-
-	if (r)
-		return r;
-	sha256(folded, strlen(folded), &d);
-	hex_of(d.b, 4, n->tag);
-	return 0;
-}
-
-/* n of one name. */
-static int tell_apart(struct named *all, size_t n)
-{
-	int digits = 4;
-
-	for (size_t i = 1; i < n; i++) {
-		if (!strncmp(all[i - 1].tag, all[i].tag, 4))
-			digits = 8;
-	}
-	for (size_t i = 0; i < n; i++) {
-		char *name;
-
-		if (asprintf(&name, "%s~%.*s", *all[i].shown, digits,
-			     all[i].tag) < 0)
-			return fail(-ENOMEM, "out of memory");
-		free(*all[i].shown);
-		*all[i].shown = name;
-	}
-	return 0;
-}
-
-static int show_all(struct named *all, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		int r = set_tag(&all[i]);
-
-		if (r)
-			return r;
-		free(*all[i].shown);
-		*all[i].shown = file_name(all[i].wanted);
-		if (!*all[i].shown)
-			return fail(-ENOMEM, "out of memory");
-	}
-	qsort(all, count, sizeof(*all), named_cmp);
-	for (size_t i = 0, k; i < count; i = k) {
-		int r = 0;
-
-		for (k = i + 1; k < count; k++) {
-			if (strcasecmp(*all[i].shown, *all[k].shown) != 0)
-				break;
-		}
-		if (k - i > 1)
-			r = tell_apart(all + i, k - i);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int vault_cmp(const void *a, const void *b)
-{
-	const struct rsv_vault *x = a, *y = b;
-
-	return strcmp(x->shown, y->shown);
-}
-
-static int item_cmp(const void *a, const void *b)
-{
-	const struct rsv_item *x = a, *y = b;
-
-	return strcmp(x->shown, y->shown);
-}
-
-/* The same one twice, as when a list changes between its pages. */
-#define DROP_DOUBLES(list, release)                                            \
-	do {                                                                   \
-		size_t kept_ = 0;                                              \
-		for (size_t i_ = 0; i_ < (list)->count; i_++) {                \
-			if (kept_ && arm_id_equal((list)->v[kept_ - 1].id,     \
-						  (list)->v[i_].id))           \
-				release(&(list)->v[i_]);                       \
-			else                                                   \
-				(list)->v[kept_++] = (list)->v[i_];            \
-		}                                                              \
-		(list)->count = kept_;                                         \
-	} while (0)
-
-static int vault_id_cmp(const void *a, const void *b)
-{
-	const struct rsv_vault *x = a, *y = b;
-
-	return strcasecmp(x->id, y->id);
-}
-
-static int item_id_cmp(const void *a, const void *b)
-{
-	const struct rsv_item *x = a, *y = b;
-
-	return strcasecmp(x->id, y->id);
-}
-
-static void vault_release(struct rsv_vault *v)
-{
 	free(v->id);
 	free(v->name);
 	free(v->shown);
 	free(v->location);
 }
 
-static void item_release(struct rsv_item *i)
+static void item_release(void *element)
 {
+	struct rsv_item *i = element;
+
 	free(i->id);
 	free(i->name);
 	free(i->shown);
@@ -392,47 +257,33 @@ static void item_release(struct rsv_item *i)
 	free(i->policy);
 }
 
+struct name_list rsv_vaults_names(const struct rsv_vaults *l)
+{
+	return (struct name_list){ l->v, l->count, sizeof(*l->v),
+				   vault_release };
+}
+
+struct name_list rsv_items_names(const struct rsv_items *l)
+{
+	return (struct name_list){ l->v, l->count, sizeof(*l->v),
+				   item_release };
+}
+
 int rsv_vaults_show(struct rsv_vaults *l)
 {
-	DROP(mem) struct named *all = NULL;
-	int r;
+	struct name_list n = rsv_vaults_names(l);
+	int r = names_show(&n);
 
-	if (!l->count)
-		return 0;
-	qsort(l->v, l->count, sizeof(*l->v), vault_id_cmp);
-	DROP_DOUBLES(l, vault_release);
-	all = calloc(l->count, sizeof(*all));
-	if (!all)
-		return fail(-ENOMEM, "out of memory");
-	for (size_t i = 0; i < l->count; i++)
-		all[i] = (struct named){ .id = l->v[i].id,
-					 .shown = &l->v[i].shown,
-					 .wanted = l->v[i].name };
-	r = show_all(all, l->count);
-	if (!r)
-		qsort(l->v, l->count, sizeof(*l->v), vault_cmp);
+	l->count = n.count;
 	return r;
 }
 
 int rsv_items_show(struct rsv_items *l)
 {
-	DROP(mem) struct named *all = NULL;
-	int r;
+	struct name_list n = rsv_items_names(l);
+	int r = names_show(&n);
 
-	if (!l->count)
-		return 0;
-	qsort(l->v, l->count, sizeof(*l->v), item_id_cmp);
-	DROP_DOUBLES(l, item_release);
-	all = calloc(l->count, sizeof(*all));
-	if (!all)
-		return fail(-ENOMEM, "out of memory");
-	for (size_t i = 0; i < l->count; i++)
-		all[i] = (struct named){ .id = l->v[i].id,
-					 .shown = &l->v[i].shown,
-					 .wanted = l->v[i].name };
-	r = show_all(all, l->count);
-	if (!r)
-		qsort(l->v, l->count, sizeof(*l->v), item_cmp);
+	l->count = n.count;
 	return r;
 }
 

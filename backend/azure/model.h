@@ -13,6 +13,7 @@
  * release function of the array.
  */
 #pragma once
+#include "backend/azure/names.h"
 #include "backend/base/json.h"
 #include "backend/base/secret.h"
 #include "backend/catalog.h"
@@ -217,11 +218,11 @@ int rsv_duration_ms(const char *text, uint64_t *ms) MUST_USE;
 /* false for none: absent, null, 0001-01-01. */
 bool rsv_time(const char *text, int64_t *ns);
 
-/* Gives each its shown name: its own, made a valid file name; where several have
- * one name (compared without case), all get '~' and four hex digits of the SHA-256
- * of their folded id, or eight where that is the same too. Sorts by shown name. */
+/* Gives each its shown name (names.h), and sorts by it. */
 int rsv_vaults_show(struct rsv_vaults *l) MUST_USE;
 int rsv_items_show(struct rsv_items *l) MUST_USE;
+struct name_list rsv_vaults_names(const struct rsv_vaults *l);
+struct name_list rsv_items_names(const struct rsv_items *l);
 
 static inline void drop_rsv_vaults(struct rsv_vaults *l)
 {

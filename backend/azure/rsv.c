@@ -138,60 +138,26 @@ static int rc_vaults(struct catalog *c, const char *after, size_t max,
 		     struct name_page *out)
 {
 	DROP(cache_blob) struct cache_blob *b = NULL;
-	const struct rsv_vaults *l;
+	struct name_list n;
 	int e = rsv_get_vaults(self(c), &b);
 
 	if (e)
 		return e;
-	l = b->data;
-	out->names = calloc(l->count ? l->count : 1, sizeof(*out->names));
-	if (!out->names)
-		return fail(-ENOMEM, "no memory for names");
-	for (size_t i = 0; i < l->count; i++) {
-		if (strcmp(l->v[i].shown, after) <= 0)
-			continue;
-		if (out->count == max) {
-			out->more = true;
-			break;
-		}
-		out->names[out->count] = strdup(l->v[i].shown);
-		if (!out->names[out->count]) {
-			name_page_release(out);
-			return fail(-ENOMEM, "no memory for names");
-		}
-		out->count++;
-	}
-	return 0;
+	n = rsv_vaults_names(b->data);
+	return names_page(&n, after, max, out);
 }
 
 static int rc_vms(struct catalog *c, const char *vault, const char *after,
 		  size_t max, struct name_page *out)
 {
 	DROP(rsv_place) struct rsv_place p = { 0 };
-	const struct rsv_items *l;
+	struct name_list n;
 	int e = rsv_find_items(self(c), vault, &p);
 
 	if (e)
 		return e;
-	l = p.items->data;
-	out->names = calloc(min_u64(max, l->count) + 1, sizeof(*out->names));
-	if (!out->names)
-		return fail(-ENOMEM, "no memory for names");
-	for (size_t i = 0; i < l->count; i++) {
-		if (strcmp(l->v[i].shown, after) <= 0)
-			continue;
-		if (out->count == max) {
-			out->more = true;
-			break;
-		}
-		out->names[out->count] = strdup(l->v[i].shown);
-		if (!out->names[out->count]) {
-			name_page_release(out);
-			return fail(-ENOMEM, "no memory for names");
-		}
-		out->count++;
-	}
-	return 0;
+	n = rsv_items_names(p.items->data);
+	return names_page(&n, after, max, out);
 }
 
 /* The first point that is not before from_ns. */
