@@ -20,7 +20,9 @@ vaultctl backup -q vault vm -d os=a.img
 mount_vault vault mnt
 disks=mnt/v/vm/latest/disks
 cat $disks/os.img >/dev/null
-assert_eq "$(count read_bytes)" $((20 << 20)) "read once"
+# A kernel that has no page free to read ahead into asks for that page alone, later.
+once=$(count read_bytes)
+((once >= 20 << 20 && once <= 21 << 20)) || fail "read once: $once bytes"
 # Somebody else on this machine may make the kernel drop what it keeps.
 for try in {1..5}; do
 	before=$(count read)
