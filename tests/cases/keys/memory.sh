@@ -59,7 +59,9 @@ mv plain.pub kek.pub
 number plain.pem prime1 >first
 number plain.pem prime2 >second
 number plain.pem privateExponent >exponent
-assert_eq "$(stat -c %s first second exponent | tr '\n' ' ')" "192 192 384 "
+# An exponent may begin with zeros, which openssl leaves out.
+assert_eq "$(stat -c %s first second | tr '\n' ' ')" "192 192 "
+(($(stat -c %s exponent) > 370)) || fail "the exponent is too short"
 
 vaultctl init -q vault --name v
 record p1 kek LinuxPassPhraseFileName >r1.json
