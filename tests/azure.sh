@@ -28,6 +28,23 @@ start_azure() {
 	export AZURE_CLIENT_SECRET='s3cret/+ &=x'
 }
 
+# start_keyvaults: starts it with the credentials alone, to be told the rest. kv1 and kv2
+# are the addresses of two key vaults.
+start_keyvaults() {
+	echo "{\"subscription\": \"$SUB\", \"tenant\": \"$TENANT\", \"vaults\": [],
+	 \"clients\": {\"app1\": {\"secret\": \"s3cret/+ &=x\"}}}" >world.json
+	start_azure world.json
+	kv1=https://kv1.vault.localhost:$AZ_HTTPS
+	kv2=https://kv2.vault.localhost:$AZ_HTTPS
+	need_localhost_names "$kv1"
+}
+
+# need_localhost_names KEY-VAULT
+need_localhost_names() {
+	curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$1/keys/kek" ||
+		skip "needs names under localhost to be this host"
+}
+
 azure_is_up() {
 	[[ -e $AZ_DIR/ports.json ]] && return 0
 	kill -0 "$1" 2>/dev/null || fail "the double ended: $(cat "$AZ_DIR/log")"
@@ -98,4 +115,30 @@ for f in files:
             assert os.pread(files[0], n, at) == os.pread(files[1], n, at), at
             at += n
 END
+}
+
+# encrypted_disk FILE [MKE2FS-OPTION...]: the disk of a VM, with one LUKS2 partition of what
+# is in clear; sourced after tests/volumes.sh. Its BEK is bek, in base64 $plain, wrapped by
+# kek.pem as Key Vault writes it $wrapped; $v1 is the version of whatever has one.
+encrypted_disk() {
+	local disk=$1
+	shift
+	mkdir root
+	make_image root/file 300K 1
+	make_fs clear 4M root "$@"
+	key_file volume one
+	passphrase bek one
+	luks two 2 volume bek clear
+	gpt_disk gpt clear two
+	cp --sparse=always gpt "$disk"
+	# A disk of Azure has whole gibibytes.
+	truncate -s 1G "$disk"
+	make_kek kek
+	# shellcheck disable=SC2034 # all three are for the cases
+	v1=0123456789abcdef0123456789abcdef
+	# shellcheck disable=SC2034
+	wrapped=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek \
+		-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
+	# shellcheck disable=SC2034
+	plain=$(base64 -w0 bek)
 }

@@ -167,3 +167,15 @@ assert_volume() {
 	assert_same got.img "$want"
 	rm -f got.img
 }
+
+# use_softhsm: an HSM with no token yet, for softhsm2-util and by PKCS11_MODULE_PATH.
+use_softhsm() {
+	local module=/usr/lib/softhsm/libsofthsm2.so
+	openssl engine -t pkcs11 >/dev/null 2>&1 || skip "needs OpenSSL's pkcs11 engine"
+	[[ -e $module ]] || module=$(find /usr/lib* -name libsofthsm2.so 2>/dev/null | head -n 1)
+	[[ $module ]] || skip "needs libsofthsm2.so"
+	mkdir -m 700 tokens
+	printf 'directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n' \
+		"$PWD" >softhsm.conf
+	export SOFTHSM2_CONF=$PWD/softhsm.conf PKCS11_MODULE_PATH=$module
+}

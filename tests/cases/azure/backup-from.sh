@@ -11,15 +11,7 @@ require_fuse
 require python3 jq curl openssl cryptsetup mke2fs sfdisk
 python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
-mkdir root
-make_image root/file 300K 1
-make_fs clear 4M root
-key_file volume one
-passphrase bek one
-luks two 2 volume bek clear
-gpt_disk gpt clear two
-cp --sparse=always gpt os1.raw
-truncate -s 1G os1.raw
+encrypted_disk os1.raw
 cp --sparse=always os1.raw os2.raw
 # Two places, one of which is a hole now.
 make_image change 64K 7
@@ -27,21 +19,11 @@ dd if=change of=os2.raw bs=64K seek=$((800 * 16)) conv=notrunc status=none
 cp --sparse=always os2.raw os3.raw
 fallocate -p -o $((800 << 20)) -l 64K os3.raw
 sparse_image lun0.raw 1 2 5:3 100:1
-make_kek kek
 make_kek mine
-v1=0123456789abcdef0123456789abcdef
-wrapped=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek \
-	-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
-plain=$(base64 -w0 bek)
 
-echo "{\"subscription\": \"$SUB\", \"tenant\": \"$TENANT\", \"vaults\": [],
- \"clients\": {\"app1\": {\"secret\": \"s3cret/+ &=x\"}}}" >world.json
 # The double itself tells what differs; Azurite does not.
 unset AZURITE
-start_azure world.json
-kv1=https://kv1.vault.localhost:$AZ_HTTPS
-curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$kv1/keys/kek" ||
-	skip "needs names under localhost to be this host"
+start_keyvaults
 # point DAY OS KEY-MEMBERS [MORE]
 point() {
 	echo "{\"time\": \"2026-01-0${1}T02:00:00.1234567Z\", \"snapshot\": true, \"type\": \"FileSystemConsistent\",

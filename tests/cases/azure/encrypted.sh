@@ -13,29 +13,8 @@ require_fuse
 require python3 jq curl openssl cryptsetup mke2fs debugfs sfdisk
 python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
-mkdir root
-make_image root/file 300K 1
-make_fs clear 4M root -L rootfs
-key_file volume one
-passphrase bek one
-luks two 2 volume bek clear
-gpt_disk gpt clear two
-# A disk of Azure has whole gibibytes.
-cp --sparse=always gpt os.raw
-truncate -s 1G os.raw
-make_kek kek
-v1=0123456789abcdef0123456789abcdef
-wrapped=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek \
-	-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
-plain=$(base64 -w0 bek)
-
-echo "{\"subscription\": \"$SUB\", \"tenant\": \"$TENANT\", \"vaults\": [],
- \"clients\": {\"app1\": {\"secret\": \"s3cret/+ &=x\"}}}" >world.json
-start_azure world.json
-kv1=https://kv1.vault.localhost:$AZ_HTTPS
-kv2=https://kv2.vault.localhost:$AZ_HTTPS
-curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$kv1/keys/kek" ||
-	skip "needs names under localhost to be this host"
+encrypted_disk os.raw -L rootfs
+start_keyvaults
 
 tags='"DiskEncryptionKeyFileName": "LinuxPassPhraseFileName", "MachineName": "web-01"'
 # point DAY DISK-NAME MEMBERS [OF-DISK]: of the world

@@ -35,8 +35,7 @@ start_azure world.json
 at() {
 	echo "https://kv$1.vault.localhost:$AZ_HTTPS"
 }
-curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$(at 1)/keys/kek" ||
-	skip "needs names under localhost to be this host"
+need_localhost_names "$(at 1)"
 
 head -c 127 /dev/urandom | base64 -w0 >bek
 b64url() { base64 -w0 | tr '+/' '-_' | tr -d =; }

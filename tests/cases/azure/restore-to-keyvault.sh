@@ -10,31 +10,13 @@
 require python3 jq curl openssl cryptsetup mke2fs sfdisk
 python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
-mkdir root
-make_image root/file 300K 1
-make_fs clear 4M root
-key_file volume one
-passphrase bek one
-luks two 2 volume bek clear
-gpt_disk gpt clear two
-cp --sparse=always gpt os.raw
-truncate -s 1G os.raw
-make_kek kek
-v1=0123456789abcdef0123456789abcdef
-wrapped=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek \
-	-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
+encrypted_disk os.raw
 # As the double takes them back; nobody else looks into a backup.
 key_backup=$(printf '{"name": "kek", "versions": {"%s": {"pem": "%s"}}}' "$v1" "$PWD/kek.pem" | base64 -w0)
 secret_backup=$(printf '{"name": "s2", "versions": {"%s": {"value": "%s", "contentType": "Wrapped BEK", "tags": {}}}}' \
 	"$v1" "$wrapped" | base64 -w0)
 
-echo "{\"subscription\": \"$SUB\", \"tenant\": \"$TENANT\", \"vaults\": [],
- \"clients\": {\"app1\": {\"secret\": \"s3cret/+ &=x\"}}}" >world.json
-start_azure world.json
-kv1=https://kv1.vault.localhost:$AZ_HTTPS
-kv2=https://kv2.vault.localhost:$AZ_HTTPS
-curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$kv1/keys/kek" ||
-	skip "needs names under localhost to be this host"
+start_keyvaults
 # point DAY MEMBERS TIER
 point() {
 	echo "{\"time\": \"2026-01-0${1}T02:00:00Z\", \"disks\": [{\"name\": \"o\", \"image\": \"$PWD/os.raw\"}], $2,

@@ -10,21 +10,8 @@
 require_fuse
 require python3 jq curl openssl cryptsetup mke2fs sfdisk
 
-mkdir root
-make_image root/file 300K 1
-make_fs clear 4M root
-key_file volume one
-passphrase bek one
-luks two 2 volume bek clear
-gpt_disk gpt clear two
-cp --sparse=always gpt os.raw
-truncate -s 1G os.raw
+encrypted_disk os.raw
 sparse_image lun3.raw 1 2 5:3 100:1
-make_kek kek
-v1=0123456789abcdef0123456789abcdef
-wrapped=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek \
-	-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
-plain=$(base64 -w0 bek)
 # point DAY KEY
 point() {
 	echo "{\"time\": \"2026-01-0${1}T02:00:00Z\", \"tiers\": [\"HardenedRP\"], \"key\": {$2}, \"disks\": [

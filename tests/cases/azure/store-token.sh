@@ -6,6 +6,7 @@
 # timeout: 120
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
+. "$SRC/tests/service.sh"
 require python3 jq curl
 
 cat >world.json <<END
@@ -13,18 +14,8 @@ cat >world.json <<END
  "clients": {"app1": {"secret": "s3cret/+ &=x"}}, "vaults": []}
 END
 start_azure world.json
-coproc FAKE { exec python3 "$SRC/tests/fakes/blobs.py" azure; }
-at_exit kill "$FAKE_PID"
-exec {to}>&"${FAKE[1]}" {from}<&"${FAKE[0]}"
-read -r _ url <&"$from"
-say() {
-	local line
-	echo "$*" >&"$to"
-	read -r line <&"$from"
-	printf '%s\n' "$line"
-}
-unset http_proxy all_proxy ALL_PROXY "${!AZURE_STORAGE_@}"
-export AZURE_STORAGE_SERVICE_ENDPOINT=$url
+start_fake
+unset AZURE_STORAGE_KEY
 vault=az://acct/vaults/v
 
 azure_reset

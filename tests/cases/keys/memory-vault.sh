@@ -23,8 +23,7 @@ cat >world.json <<END
 END
 start_azure world.json
 at=https://kv1.vault.localhost:$AZ_HTTPS
-curl -s -o /dev/null --cacert "$VAULTFS_CACERT" "$at/keys/kek" ||
-	skip "needs names under localhost to be this host"
+need_localhost_names "$at"
 
 mkdir tree
 echo hello >tree/hello

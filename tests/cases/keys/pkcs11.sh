@@ -4,11 +4,9 @@
 # A KEK in an HSM: SoftHSM through OpenSSL's engine. RSA-OAEP, RSA-OAEP-256; a PIN
 # that is wrong, given once; a key or token that is not there; how a PIN is given.
 . "$SRC/tests/lib.sh"
+. "$SRC/tests/volumes.sh"
 require softhsm2-util
-openssl engine -t pkcs11 >/dev/null 2>&1 || skip "needs OpenSSL's pkcs11 engine"
-module=/usr/lib/softhsm/libsofthsm2.so
-[[ -e $module ]] || module=$(find /usr/lib* -name libsofthsm2.so 2>/dev/null | head -n 1)
-[[ $module ]] || skip "needs libsofthsm2.so"
+use_softhsm
 
 says() {
 	local code=$1 words=$2
@@ -17,10 +15,6 @@ says() {
 	assert_contains "$ERR" "$words" "$*"
 }
 
-mkdir tokens
-printf 'directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n' \
-	"$PWD" >softhsm.conf
-export SOFTHSM2_CONF=$PWD/softhsm.conf
 umask 077
 openssl genrsa -out kek.pem 3072 2>/dev/null
 openssl pkey -in kek.pem -pubout -out kek.pub
@@ -34,7 +28,6 @@ for alg in RSA-OAEP RSA-OAEP-256; do
 	vaultkey escrow --to kek.pub -a $alg -n LinuxPassPhraseFileName <bek >$alg.json
 done
 
-export PKCS11_MODULE_PATH=$module
 uri='pkcs11:token=t1;object=kek;type=private'
 for alg in RSA-OAEP RSA-OAEP-256; do
 	run_ok vaultkey unwrap $alg.json --kek "$uri,pass-file=pin" --out out
@@ -45,7 +38,7 @@ done
 run_ok vaultkey unwrap RSA-OAEP.json --kek "$uri,pass-fd=7" --out out 7<pin
 rm out
 # The module in the URI, the PIN in a file of keys.
-echo "$uri?pin-value=12345%36&module-path=$module" >keys
+echo "$uri?pin-value=12345%36&module-path=$PKCS11_MODULE_PATH" >keys
 PKCS11_MODULE_PATH=/nothing run_ok vaultkey unwrap RSA-OAEP.json --keys keys --out out
 rm out
 

@@ -7,16 +7,10 @@
 . "$SRC/tests/volumes.sh"
 require_fuse
 require cryptsetup mke2fs jq openssl softhsm2-util
-openssl engine -t pkcs11 >/dev/null 2>&1 || skip "needs OpenSSL's pkcs11 engine"
-module=/usr/lib/softhsm/libsofthsm2.so
-[[ -e $module ]] || module=$(find /usr/lib* -name libsofthsm2.so 2>/dev/null | head -n 1)
-[[ $module ]] || skip "needs libsofthsm2.so"
-export SOFTHSM2_CONF=$PWD/softhsm.conf PKCS11_MODULE_PATH=$module
+use_softhsm
 
 umask 077
-mkdir tokens tree
-printf 'directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n' \
-	"$PWD" >softhsm.conf
+mkdir tree
 make_kek kek
 make_kek hsm
 openssl pkcs8 -topk8 -nocrypt -in hsm.pem -out k8.pem

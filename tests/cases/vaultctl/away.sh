@@ -4,21 +4,11 @@
 # A service that goes away in the middle of a command: it fails and says so, in one
 # sentence without a secret; nothing is called bad that could only not be had.
 . "$SRC/tests/lib.sh"
+. "$SRC/tests/service.sh"
 require python3
 
-key=dGhlIGtleSBvZiB0aGUgYWNjb3VudDogMzIgYnl0ZXMh
-coproc FAKE { exec python3 "$SRC/tests/fakes/blobs.py" azure; }
-at_exit kill "$FAKE_PID"
-exec {to}>&"${FAKE[1]}" {from}<&"${FAKE[0]}"
-read -r _ url <&"$from"
-say() {
-	local line
-	echo "$*" >&"$to"
-	read -r line <&"$from"
-	printf '%s\n' "$line"
-}
-unset http_proxy all_proxy ALL_PROXY
-export AZURE_STORAGE_KEY=$key AZURE_STORAGE_SERVICE_ENDPOINT=$url
+start_fake
+key=$AZURE_STORAGE_KEY
 vault=az://acct/vaults/v
 
 run_ok vaultctl init "$vault"
