@@ -141,11 +141,6 @@ static void drop_keys(struct keys *k)
 	free(k->headers);
 }
 
-static int blame_if(int r, const char *option)
-{
-	return r ? blame(r, "%s", option) : 0;
-}
-
 /* What Key Vault is told comes before the keys that are there. */
 static int tell_keyvault(const struct args_key *key)
 {
@@ -158,21 +153,20 @@ static int tell_keyvault(const struct args_key *key)
 
 static int add_key(struct keyring *k, const struct args_key *key)
 {
-	switch (key->kind) {
-	case ARGS_KEK:
-		return blame_if(keyring_add_kek(k, key->text), "--kek");
-	case ARGS_KEYS:
-		return blame_if(keyring_add_file(k, key->text), "--keys");
-	case ARGS_BEK:
-		return blame_if(keyring_add_bek(k, key->text), "--bek");
-	case ARGS_PASSWORD:
-		return blame_if(keyring_add_password(k, key->text),
-				"--password-file");
-	case ARGS_KEK_HOST:
-	case ARGS_KV_RESOURCE:
-		break;
-	}
-	return 0;
+	static const struct {
+		const char *option;
+		int (*add)(struct keyring *k, const char *text);
+	} kinds[] = {
+		[ARGS_KEK] = { "--kek", keyring_add_kek },
+		[ARGS_KEYS] = { "--keys", keyring_add_file },
+		[ARGS_BEK] = { "--bek", keyring_add_bek },
+		[ARGS_PASSWORD] = { "--password-file", keyring_add_password },
+		[ARGS_KEK_HOST] = { 0 },
+		[ARGS_KV_RESOURCE] = { 0 },
+	};
+	int r = kinds[key->kind].add ? kinds[key->kind].add(k, key->text) : 0;
+
+	return r ? blame(r, "%s", kinds[key->kind].option) : 0;
 }
 
 /* May ask for passphrases, on the terminal. Also without keys: a volume may open

@@ -114,13 +114,10 @@ int view_point_now(struct place *p, const struct point_row *row,
 
 /* --- view_points.c --- */
 
-/* What is known of a point. */
-struct card {
-	struct point_info *info;
-};
+/* What is known of a point, kept as long as the blob is. */
 int view_card_get(struct place *p, const struct point_row *row,
 		  struct cache_blob **ret) MUST_USE;
-const struct card *view_card(const struct cache_blob *b);
+struct point_info *view_card(const struct cache_blob *b);
 int view_xattr_point(struct place *p, const struct point_row *row,
 		     const char *name, const char *key,
 		     struct buf *out) MUST_USE;

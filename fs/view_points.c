@@ -17,15 +17,8 @@
 
 static void card_free(void *data)
 {
-	struct card *c = data;
-
-	if (!c)
-		return;
-	point_info_unref(c->info);
-	free(c);
+	point_info_unref(data);
 }
-
-DROP_DEFINE(card, void *, card_free)
 
 struct card_wanted {
 	struct place *place;
@@ -35,22 +28,17 @@ struct card_wanted {
 static int card_fill(void *ctx, struct cache_value *out)
 {
 	const struct card_wanted *w = ctx;
-	DROP(card) void *made = calloc(1, sizeof(struct card));
-	struct card *c = made;
-	int r;
+	struct point_info *p;
+	int r = catalog_point(view_catalog(w->place), w->place->vault,
+			      w->place->vm, w->row, &p);
 
-	if (!c)
-		return fail(-ENOMEM, "out of memory");
-	r = catalog_point(view_catalog(w->place), w->place->vault, w->place->vm,
-			  w->row, &c->info);
 	if (r)
 		return r;
-	out->data = take(made);
+	out->data = p;
 	out->destroy = card_free;
-	out->size = sizeof(*c);
-	out->charge = sizeof(*c) + sizeof(*c->info) +
-		      c->info->ndisks * sizeof(*c->info->disks) +
-		      c->info->nlabels * 128;
+	out->size = sizeof(*p);
+	out->charge =
+		sizeof(*p) + p->ndisks * sizeof(*p->disks) + p->nlabels * 128;
 	return 0;
 }
 
@@ -85,9 +73,10 @@ int view_card_get(struct place *p, const struct point_row *row,
 	return cache_get(p->view->cards, key, card_fill, &w, ret);
 }
 
-const struct card *view_card(const struct cache_blob *b)
+struct point_info *view_card(const struct cache_blob *b)
 {
-	return b->data;
+	/* The cache has it as it was given: catalogs keep things of their own in it. */
+	return (struct point_info *)(uintptr_t)b->data;
 }
 
 /* --- extended attributes --- */
@@ -345,10 +334,10 @@ static int images_lookup(struct folder *f, const char *name,
 	r = view_card_get(im->place, &im->row, &card);
 	if (r)
 		return r;
-	r = find_image(im, view_card(card)->info, name, &disk, &note);
+	r = find_image(im, view_card(card), name, &disk, &note);
 	if (r)
 		return r;
-	d = &view_card(card)->info->disks[disk];
+	d = &view_card(card)->disks[disk];
 	if (note)
 		return note_attr(im, d, out);
 	*out = image_attr(im, d);
@@ -369,7 +358,7 @@ static int images_list(struct folder *f, uint64_t cookie, folder_emit *emit,
 	r = view_card_get(im->place, &im->row, &card);
 	if (r)
 		return r;
-	info = view_card(card)->info;
+	info = view_card(card);
 	for (uint64_t n = cookie; n / 2 < info->ndisks; n++) {
 		const struct disk_info *d = &info->disks[n / 2];
 
@@ -441,7 +430,7 @@ static int images_open_file(struct folder *f, const char *name,
 	r = view_card_get(im->place, &im->row, &card);
 	if (r)
 		return r;
-	info = view_card(card)->info;
+	info = view_card(card);
 	r = find_image(im, info, name, &disk, &note);
 	if (r)
 		return r;
@@ -465,13 +454,13 @@ static int images_xattr(struct folder *f, const char *name, const char *key,
 	r = view_card_get(im->place, &im->row, &card);
 	if (r)
 		return r;
-	r = find_image(im, view_card(card)->info, name, &disk, &note);
+	r = find_image(im, view_card(card), name, &disk, &note);
 	if (r)
 		return r;
 	if (note)
 		return key ? view_no_xattr(name, key) : 0;
-	return xattr_disk(im->place, &im->row,
-			  &view_card(card)->info->disks[disk], name, key, out);
+	return xattr_disk(im->place, &im->row, &view_card(card)->disks[disk],
+			  name, key, out);
 }
 
 static const struct folder_ops images_ops = {
@@ -581,7 +570,7 @@ static int point_text(struct point_dir *pt, char **text, size_t *len)
 
 	if (r)
 		return r;
-	info = view_card(card)->info;
+	info = view_card(card);
 	j = point_json(info);
 	if (!j)
 		return fail(-ENOMEM, "out of memory");
@@ -613,7 +602,7 @@ static int point_note(struct point_dir *pt, struct cache_blob **card,
 
 	if (r)
 		return r;
-	*text = view_card(*card)->info->note;
+	*text = view_card(*card)->note;
 	return *text ? 0 : view_no_entry(POINT_NOTE);
 }
 

@@ -266,14 +266,14 @@ static int escrow_of(struct inside *in, struct escrow *e)
 
 	return r ? r
 		 : catalog_escrow(view_catalog(p), p->vault, p->vm,
-				  view_card(e->card)->info, &e->docs);
+				  view_card(e->card), &e->docs);
 }
 
 static const char *disk_of(const struct escrow *e, size_t i)
 {
 	int disk = e->docs.v[i].disk;
 
-	return disk < 0 ? "" : view_card(e->card)->info->disks[disk].name;
+	return disk < 0 ? "" : view_card(e->card)->disks[disk].name;
 }
 
 static void doc_name(const struct escrow *e, size_t i, char *out, size_t size)
