@@ -94,8 +94,7 @@ static void set_content(struct vol *v, const struct content *c)
 
 /* --- keys --- */
 
-struct
-try {
+struct attempt {
 	struct volumes *vs;
 	const struct vol *v;
 	struct source *header;
@@ -110,14 +109,14 @@ try {
 
 static int derive(void *ctx, struct volume_key **ret)
 {
-	struct try *t = ctx;
+	struct attempt *t = ctx;
 
 	return volume_unlock(shared_source(t->v->raw), t->header, t->key,
 			     t->kind, ret);
 }
 
 /* By the key itself; NULL: the clear key. */
-static int try_key(const struct volume_info *info, struct try *t,
+static int try_key(const struct volume_info *info, struct attempt *t,
 		   struct secret *key, enum key_kind kind, bool known,
 		   struct volume_key **ret)
 {
@@ -140,8 +139,8 @@ static int try_key(const struct volume_info *info, struct try *t,
  * One that is new may hold a BEK that is known: --escrow-to wraps it anew for each
  * point.
  */
-static int try_record(const struct volume_info *info, struct try *t, bool known,
-		      struct volume_key **ret)
+static int try_record(const struct volume_info *info, struct attempt *t,
+		      bool known, struct volume_key **ret)
 {
 	const struct keycache_key k = { .metadata = info->metadata,
 					.who = t->record->digest };
@@ -208,7 +207,7 @@ static void judge(struct verdict *out, enum volumes_state state,
 	volumes_text(out->reason, sizeof(out->reason), "%s", reason);
 }
 
-static void judge_failure(struct verdict *out, int r, const struct try *t)
+static void judge_failure(struct verdict *out, int r, const struct attempt *t)
 {
 	if (t->no_kek) {
 		judge(out, VOLUMES_KEK_MISSING, err_text(-ENOKEY));
@@ -231,7 +230,7 @@ static void judge_failure(struct verdict *out, int r, const struct try *t)
 	}
 }
 
-static void found(struct verdict *out, const struct try *t, int record)
+static void found(struct verdict *out, const struct attempt *t, int record)
 {
 	out->state = VOLUMES_OPEN;
 	*out->reason = '\0';
@@ -250,7 +249,7 @@ static void found(struct verdict *out, const struct try *t, int record)
 }
 
 /* Only what is known already, or, else, whatever it takes. i: of the record. */
-static bool try_one(const struct volume_info *info, struct try *t, size_t i,
+static bool try_one(const struct volume_info *info, struct attempt *t, size_t i,
 		    bool known, struct volume_key **ret, struct verdict *out)
 {
 	int r;
@@ -286,7 +285,7 @@ static int compare_order(const void *a, const void *b)
 	return (x->record > y->record) - (x->record < y->record);
 }
 
-static bool try_all(const struct volume_info *info, struct try *t,
+static bool try_all(const struct volume_info *info, struct attempt *t,
 		    const struct order *order, bool known,
 		    struct volume_key **ret, struct verdict *out)
 {
@@ -377,7 +376,7 @@ void volumes_find_key(struct volumes *vs, const struct vol *v,
 		      struct volume_key **ret, struct verdict *out)
 {
 	const struct volumes_options *o = vs->o;
-	struct try t = { .vs = vs, .v = v, .header = header };
+	struct attempt t = { .vs = vs, .v = v, .header = header };
 	DROP(mem)
 	struct order *order =
 		calloc(o->nrecords ? o->nrecords : 1, sizeof(*order));

@@ -61,10 +61,8 @@ struct http {
 
 /* One request, over all its tries. */
 struct transfer {
-	struct http_take take; /* what comes */
+	struct http_take take; /* what is asked, and what comes */
 	struct http *h;
-	const struct http_request *q;
-	struct http_response *a;
 	uint64_t sent; /* the most of the body that one try got out */
 	uint64_t start_ns;
 };
@@ -101,7 +99,7 @@ static int refuse(struct attempt *y, int r)
 static size_t on_head(char *line, size_t size, size_t n, void *arg)
 {
 	struct attempt *y = arg;
-	struct http_response *a = y->t->a;
+	struct http_response *a = y->t->take.a;
 
 	n *= size;
 	if (n >= 5 && !memcmp(line, "HTTP/", 5)) {
@@ -152,7 +150,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	if (r == 0)
 		r = http_take_body(&y->t->take, p, n);
 	/* It is libcurl's own buffer. */
-	if (y->t->q->secret)
+	if (y->t->take.q->secret)
 		explicit_bzero(p, n);
 	if (r < 0) {
 		refuse(y, r);
@@ -170,7 +168,7 @@ static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *arg)
 static size_t on_send(char *p, size_t size, size_t n, void *arg)
 {
 	struct attempt *y = arg;
-	const struct http_request *q = y->t->q;
+	const struct http_request *q = y->t->take.q;
 	size_t done = 0;
 
 	n *= size;
@@ -365,7 +363,7 @@ static int add_fields(struct attempt *y)
 static int set_range(struct attempt *y)
 {
 	struct transfer *t = y->t;
-	const struct http_request *q = t->q;
+	const struct http_request *q = t->take.q;
 	char text[64];
 	int r;
 
@@ -399,7 +397,8 @@ static uint64_t spent_ms(const struct transfer *t)
 /* Milliseconds that are left for all further tries. */
 static uint64_t left_ms(const struct transfer *t)
 {
-	uint64_t budget = t->q->budget_ms ? t->q->budget_ms : t->h->o.budget_ms;
+	uint64_t budget = t->take.q->budget_ms ? t->take.q->budget_ms
+					       : t->h->o.budget_ms;
 	uint64_t spent = spent_ms(t);
 
 	if (!atomic_load(&t->h->seen))
@@ -412,7 +411,7 @@ static void set_limits(struct attempt *y, uint64_t left)
 {
 	const struct transfer *t = y->t;
 	const struct http_options *o = &t->h->o;
-	uint64_t ahead = t->q->len ? t->q->len : t->q->body_max;
+	uint64_t ahead = t->take.q->len ? t->take.q->len : t->take.q->body_max;
 	uint64_t ms = left + rate_ms(ahead + y->wire.body_len) + 1;
 
 	curl_easy_setopt(y->easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -426,7 +425,7 @@ static void set_limits(struct attempt *y, uint64_t left)
 
 static void set_body(struct attempt *y)
 {
-	const struct http_request *q = y->t->q;
+	const struct http_request *q = y->t->take.q;
 	bool writes = !strcmp(q->method, "PUT") || !strcmp(q->method, "POST") ||
 		      !strcmp(q->method, "PATCH");
 
@@ -457,10 +456,10 @@ static void set_secret(struct attempt *y)
 
 static int attempt_make(struct attempt *y, uint64_t left)
 {
-	const struct http_request *q = y->t->q;
+	const struct http_request *q = y->t->take.q;
 	int r = http_wire_init(&y->wire, q);
 
-	y->wire.number = y->t->a->tries;
+	y->wire.number = y->t->take.a->tries;
 	if (r == 0)
 		r = set_range(y);
 	if (r == 0 && q->prepare)
@@ -516,7 +515,7 @@ static void enqueue(struct http *h, struct attempt *y)
 		h->first = y;
 	h->last = y;
 	h->counts.requests++;
-	h->counts.retries += y->t->a->tries > 1;
+	h->counts.retries += y->t->take.a->tries > 1;
 }
 
 /* One that has not begun is simply taken back. */
@@ -589,14 +588,14 @@ static int attempt_run(struct attempt *y)
 	if (y->began_ns)
 		y->t->start_ns += y->began_ns - queued_ns;
 	if (y->drop && y->code == CURLE_ABORTED_BY_CALLBACK)
-		return fail(-ECANCELED, "%s: stopped", y->t->q->what);
+		return fail(-ECANCELED, "%s: stopped", y->t->take.q->what);
 	return 0;
 }
 
 static void count(struct attempt *y)
 {
 	struct http *h = y->t->h;
-	const char *m = y->t->q->method;
+	const char *m = y->t->take.q->method;
 	curl_off_t in = 0, out = 0, before = 0, first = 0;
 	long status = 0;
 
@@ -607,12 +606,12 @@ static void count(struct attempt *y)
 	curl_easy_getinfo(y->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
 	y->t->sent = max_u64(y->t->sent, (uint64_t)out);
 	log_debug("%s %s: %ld, %lld bytes in, %lld out, %lld us", m,
-		  y->t->q->what, status, (long long)in, (long long)out,
+		  y->t->take.q->what, status, (long long)in, (long long)out,
 		  (long long)first);
 
 	DROP(lock) pthread_mutex_t *held = lock(&h->lock);
 	if (y->times > 1) {
-		y->t->a->tries += y->times - 1;
+		y->t->take.a->tries += y->times - 1;
 		h->counts.requests += y->times - 1;
 		h->counts.retries += y->times - 1;
 	}
@@ -698,7 +697,7 @@ static int judge_code(struct attempt *y, struct outcome *o)
 	if (y->code == CURLE_OUT_OF_MEMORY)
 		return fail(-ENOMEM, "out of memory");
 	if (!c)
-		return fail(-EPROTO, "%s: %s: %s", y->t->q->what, host,
+		return fail(-EPROTO, "%s: %s: %s", y->t->take.q->what, host,
 			    curl_easy_strerror(y->code));
 	o->again = c->again;
 	o->reached = c->reached;
@@ -712,7 +711,7 @@ static int judge_code(struct attempt *y, struct outcome *o)
 	if (c->again)
 		return 0;
 	/* Where there is no way to the server, it has said nothing wrong. */
-	return fail(c->reached ? -EPROTO : -ENXIO, "%s: %s", y->t->q->what,
+	return fail(c->reached ? -EPROTO : -ENXIO, "%s: %s", y->t->take.q->what,
 		    o->cause);
 }
 
@@ -725,14 +724,14 @@ static bool status_again(int status)
 static void judge_status(struct attempt *y, struct outcome *o)
 {
 	struct transfer *t = y->t;
-	const struct http_request *q = t->q;
-	int status = t->a->status;
-	const char *code = http_header(t->a, "x-ms-error-code");
+	const struct http_request *q = t->take.q;
+	int status = t->take.a->status;
+	const char *code = http_header(t->take.a, "x-ms-error-code");
 	char host[HOST_MAX];
 
 	atomic_store(&t->h->seen, true);
 	o->again = status_again(status) ||
-		   (q->again && status >= 300 && q->again(q->ctx, t->a));
+		   (q->again && status >= 300 && q->again(q->ctx, t->take.a));
 	o->reached = status != 429 && status != 503;
 	http_host(y->wire.url, host, sizeof(host));
 	if (code)
@@ -761,12 +760,12 @@ static int judge(struct attempt *y, struct outcome *o)
 		if (r < 0)
 			return r;
 	}
-	if (t->a->status == 412 && t->take.got && t->take.etag)
+	if (t->take.a->status == 412 && t->take.got && t->take.etag)
 		return fail(-ESTALE, "%s: it changed while it was read",
-			    t->q->what);
+			    t->take.q->what);
 	judge_status(y, o);
-	if (!o->again && t->a->status == 206 && t->q->len &&
-	    t->take.got < t->q->len) {
+	if (!o->again && t->take.a->status == 206 && t->take.q->len &&
+	    t->take.got < t->take.q->len) {
 		o->again = o->reached = o->broke = true;
 		http_host(y->wire.url, o->cause, sizeof(o->cause) / 2);
 		snprintf(o->cause + strlen(o->cause),
@@ -796,8 +795,9 @@ static int wait_ms(uint64_t ms)
 
 static int spent(const struct transfer *t, const struct outcome *o)
 {
-	return fail(-EAGAIN, "%s: %s (%u %s in %llu s)", t->q->what, o->cause,
-		    t->a->tries, t->a->tries == 1 ? "try" : "tries",
+	return fail(-EAGAIN, "%s: %s (%u %s in %llu s)", t->take.q->what,
+		    o->cause, t->take.a->tries,
+		    t->take.a->tries == 1 ? "try" : "tries",
 		    (unsigned long long)(spent_ms(t) + 500) / 1000);
 }
 
@@ -808,24 +808,24 @@ static int again(struct transfer *t, const struct outcome *o)
 	uint64_t ms;
 	int r;
 
-	if (t->q->once && o->reached)
+	if (t->take.q->once && o->reached)
 		return fail(-EAGAIN,
 			    "%s: %s, and it may have been done all "
 			    "the same",
-			    t->q->what, o->cause);
+			    t->take.q->what, o->cause);
 	r = random_bytes(&dice, sizeof(dice));
 	if (r < 0)
 		return r;
-	ms = http_backoff_ms(t->h->o.backoff_ms, t->a->tries, o->broke,
-			     http_header(t->a, "Retry-After"), time_now_ns(),
-			     dice);
+	ms = http_backoff_ms(t->h->o.backoff_ms, t->take.a->tries, o->broke,
+			     http_header(t->take.a, "Retry-After"),
+			     time_now_ns(), dice);
 	if (ms >= left_ms(t))
 		return spent(t, o);
-	log_info("%s: %s: try %u in %llu ms", t->q->what, o->cause,
-		 t->a->tries + 1, (unsigned long long)ms);
+	log_info("%s: %s: try %u in %llu ms", t->take.q->what, o->cause,
+		 t->take.a->tries + 1, (unsigned long long)ms);
 	http_take_again(&t->take);
 	r = wait_ms(ms);
-	return r < 0 ? blame(r, "%s", t->q->what) : 0;
+	return r < 0 ? blame(r, "%s", t->take.q->what) : 0;
 }
 
 static int one_try(struct transfer *t, struct outcome *o)
@@ -834,7 +834,7 @@ static int one_try(struct transfer *t, struct outcome *o)
 	int r;
 
 	*o = (struct outcome){ 0 };
-	t->a->tries++;
+	t->take.a->tries++;
 	r = attempt_make(&y, max_u64(left_ms(t), TRY_MIN_MS));
 	if (r == 0)
 		r = attempt_run(&y);
@@ -850,7 +850,7 @@ static int transfer(struct transfer *t)
 	int r = cancel_check();
 
 	if (r < 0)
-		return blame(r, "%s", t->q->what);
+		return blame(r, "%s", t->take.q->what);
 	for (;;) {
 		r = one_try(t, &o);
 		if (r < 0 || !o.again)
@@ -864,16 +864,12 @@ static int transfer(struct transfer *t)
 int http_do(struct http *h, const struct http_request *q,
 	    struct http_response *a)
 {
-	struct transfer t = { .take = { .q = q, .a = a },
-			      .h = h,
-			      .q = q,
-			      .a = a };
+	struct transfer t = { .take = { .q = q, .a = a }, .h = h };
 	int r;
 
 	*a = (struct http_response){ .total = UINT64_MAX };
 	buf_init(&a->head, HTTP_HEAD_MAX);
-	/* An explanation may be longer than what is wanted; http_take_body()
-	 * bounds
+	/* An explanation may be longer than what is wanted; http_take_body() bounds
 	 * it. */
 	buf_init(&a->body, max_u64(q->body_max, HTTP_EXPLANATION_MAX));
 	t.start_ns = monotonic_ns();
