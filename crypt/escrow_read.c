@@ -40,9 +40,7 @@ struct cutter {
 static void drop_cutter(struct cutter *c)
 {
 	/* What is no JSON may have had a key where none was looked for. */
-	if (c->rest.data)
-		explicit_bzero(c->rest.data, c->rest.cap);
-	buf_release(&c->rest);
+	drop_wiped_buf(&c->rest);
 	secret_close(c->value);
 }
 

@@ -167,7 +167,6 @@ struct call {
 static int set_bearer(void *ctx, struct http_wire *w)
 {
 	struct call *c = ctx;
-	DROP(buf) struct buf b = BUF_INIT(70000);
 	char scope[KV_HOST_MAX + 32];
 	int r = azure_scope(c->c->resource, scope, sizeof(scope));
 
@@ -175,15 +174,7 @@ static int set_bearer(void *ctx, struct http_wire *w)
 		return r;
 	azure_token_unref(take(c->token));
 	r = azure_token(c->az, c->c->tenant, scope, &c->token);
-	if (r)
-		return r;
-	buf_printf(&b, "Bearer %s", c->token->text);
-	r = buf_check(&b, "token");
-	if (!r)
-		r = http_wire_set(w, "Authorization", buf_cstr(&b));
-	if (b.len)
-		explicit_bzero(b.data, b.len);
-	return r;
+	return r ? r : azure_token_header(c->token, w);
 }
 
 struct kv_call {
@@ -534,7 +525,7 @@ int keyvault_set_secret(const struct kv_url *u, struct secret *value,
 	DROP(http_response) struct http_response a = { 0 };
 	DROP(json) struct json *j = json_object(), *copy = NULL;
 	DROP(mem) char *text = NULL, *tag_text = NULL;
-	DROP(buf) struct buf v = BUF_INIT(SECRET_MAX + 1);
+	DROP(wiped_buf) struct buf v = BUF_INIT(SECRET_MAX + 1);
 	char path[2 * KV_NAME_MAX];
 	struct kv_call k = { .host = host_of(u),
 			     .method = "PUT",
@@ -554,8 +545,6 @@ int keyvault_set_secret(const struct kv_url *u, struct secret *value,
 	}
 	if (!r)
 		r = json_text(j, false, &text, &n);
-	if (v.len)
-		explicit_bzero(v.data, v.len);
 	if (r)
 		return r;
 	snprintf(path, sizeof(path), "/secrets/%s", u->name);

@@ -41,8 +41,7 @@ void access_url_unref(struct access_url *u)
 {
 	if (!u || __atomic_sub_fetch(&u->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	explicit_bzero(u->text, strlen(u->text));
-	free(u->text);
+	secret_free_text(u->text);
 	free(u);
 }
 

@@ -238,7 +238,6 @@ struct call {
 static int set_bearer(void *ctx, struct http_wire *w)
 {
 	struct call *c = ctx;
-	DROP(buf) struct buf b = BUF_INIT(70000);
 	char scope[256];
 	int r = azure_scope(azure_cloud(c->az)->arm_audience, scope,
 			    sizeof(scope));
@@ -247,15 +246,7 @@ static int set_bearer(void *ctx, struct http_wire *w)
 		return r;
 	azure_token_unref(take(c->token));
 	r = azure_token(c->az, NULL, scope, &c->token);
-	if (r)
-		return r;
-	buf_printf(&b, "Bearer %s", c->token->text);
-	r = buf_check(&b, "token");
-	if (!r)
-		r = http_wire_set(w, "Authorization", buf_cstr(&b));
-	if (b.len)
-		explicit_bzero(b.data, b.len);
-	return r;
+	return r ? r : azure_token_header(c->token, w);
 }
 
 static int make_url(const struct azure *az, const char *path, const char *query,
@@ -332,8 +323,7 @@ int arm_get(struct azure *az, const char *what, const char *path,
 		return r;
 	r = json_parse(text_of(&a), a.body.len, ARM_DEPTH, ret);
 	/* A recovery point may have a key in it. */
-	if (a.body.len)
-		explicit_bzero(a.body.data, a.body.len);
+	buf_wipe(&a.body);
 	return r ? blame(r, "%s", what) : 0;
 }
 

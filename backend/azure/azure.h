@@ -55,6 +55,9 @@ struct azure_token {
 };
 void azure_token_unref(struct azure_token *t);
 DROP_DEFINE(azure_token, struct azure_token *, azure_token_unref)
+/* Sets the Authorization of one try. */
+int azure_token_header(const struct azure_token *t,
+		       struct http_wire *w) MUST_USE;
 
 /*
  * A token for a scope ("https://management.azure.com/.default"), counted; renewed

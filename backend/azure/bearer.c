@@ -3,10 +3,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "backend/azure/azure.h"
-#include "backend/base/err.h"
 
 /* Good in every cloud. */
 #define SCOPE "https://storage.azure.com/.default"
@@ -39,20 +37,6 @@ static int shared_azure(struct azure **ret)
 	return r;
 }
 
-static int set_header(const struct azure_token *t, struct http_wire *w)
-{
-	DROP(buf) struct buf b = BUF_INIT(70000);
-	int r;
-
-	buf_printf(&b, "Bearer %s", t->text);
-	r = buf_check(&b, "a token");
-	if (r == 0)
-		r = http_wire_set(w, "Authorization", buf_cstr(&b));
-	if (b.len)
-		explicit_bzero(b.data, b.len);
-	return r;
-}
-
 static int let_in(void *ctx, struct http_wire *w)
 {
 	struct azure_token *t = NULL, *before;
@@ -63,7 +47,7 @@ static int let_in(void *ctx, struct http_wire *w)
 		r = azure_token(az, NULL, SCOPE, &t);
 	if (r < 0)
 		return r;
-	r = set_header(t, w);
+	r = azure_token_header(t, w);
 	pthread_mutex_lock(&shared.lock);
 	before = shared.last;
 	shared.last = t;

@@ -55,9 +55,7 @@ struct credentials {
 
 void grant_release(struct grant *g)
 {
-	if (g->token)
-		explicit_bzero(g->token, strlen(g->token));
-	free(take(g->token));
+	secret_free_text(take(g->token));
 }
 
 /* --- answers --- */
@@ -138,8 +136,7 @@ static int grant_of(const char *what, struct http_response *a,
 	if (a->status == 200) {
 		r = grant_parse((char *)a->body.data, a->body.len,
 				time_now_ns() / 1000000000, out);
-		if (a->body.len)
-			explicit_bzero(a->body.data, a->body.len);
+		buf_wipe(&a->body);
 		return r ? blame(r, "%s", what) : 0;
 	}
 	grant_error((char *)a->body.data, a->body.len, &why);
@@ -203,8 +200,7 @@ static int ask_entra(struct credentials *c, const char *tenant,
 	r = buf_check(body, "token request");
 	if (!r)
 		r = http_do(c->http, &q, &a);
-	if (body->len)
-		explicit_bzero(body->data, body->len);
+	buf_wipe(body);
 	return r ? r : grant_of("Entra ID", &a, out);
 }
 
@@ -378,7 +374,7 @@ static int from_app_service(struct credentials *c, const char *scope,
 			    struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 };
-	DROP(buf) struct buf field = BUF_INIT(8192);
+	DROP(wiped_buf) struct buf field = BUF_INIT(8192);
 	struct identity_call k = {
 		.what = "App Service's managed identity",
 		.base = c->identity_endpoint,
@@ -391,8 +387,6 @@ static int from_app_service(struct credentials *c, const char *scope,
 		   (const char *)secret_bytes(c->identity_header));
 	k.field = buf_cstr(&field);
 	r = ask_identity(c, &k, scope, &a);
-	if (field.len)
-		explicit_bzero(field.data, field.len);
 	return r ? r : grant_of(k.what, &a, out);
 }
 
@@ -409,7 +403,7 @@ bool credential_arc_path_ok(const char *path)
 static int arc_key(const struct http_response *a, struct buf *field)
 {
 	const char *said = http_header(a, "WWW-Authenticate");
-	DROP(buf) struct buf key = BUF_INIT(2 * ARC_KEY_MAX);
+	DROP(wiped_buf) struct buf key = BUF_INIT(2 * ARC_KEY_MAX);
 	int r;
 
 	if (!said || strncasecmp(said, "Basic realm=", 12) != 0)
@@ -428,14 +422,13 @@ static int arc_key(const struct http_response *a, struct buf *field)
 	if (r)
 		return r;
 	buf_printf(field, "Authorization: Basic %s", buf_cstr(&key));
-	explicit_bzero(key.data, key.len);
 	return buf_check(field, "Azure Arc's key");
 }
 
 static int from_arc(struct credentials *c, const char *scope, struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 }, b = { 0 };
-	DROP(buf) struct buf field = BUF_INIT(16384);
+	DROP(wiped_buf) struct buf field = BUF_INIT(16384);
 	struct identity_call k = {
 		.what = "Azure Arc's managed identity",
 		.base = c->identity_endpoint ? c->identity_endpoint
@@ -455,7 +448,6 @@ static int from_arc(struct credentials *c, const char *scope, struct grant *out)
 		return r;
 	k.field2 = buf_cstr(&field);
 	r = ask_identity(c, &k, scope, &b);
-	explicit_bzero(field.data, field.len);
 	return r ? r : grant_of(k.what, &b, out);
 }
 
@@ -663,7 +655,8 @@ static int from_cli(struct credentials *c, const char *asked, const char *scope,
 		    struct grant *out)
 {
 	DROP(child) struct child child = { 0, -1, -1 };
-	DROP(buf) struct buf text = BUF_INIT(ANSWER_MAX), err = BUF_INIT(16384);
+	DROP(wiped_buf) struct buf text = BUF_INIT(ANSWER_MAX);
+	DROP(buf) struct buf err = BUF_INIT(16384);
 	const char *argv[] = { "az",	   "account", "get-access-token",
 			       "--output", "json",    "--scope",
 			       NULL,	   NULL,      NULL,
@@ -689,8 +682,6 @@ static int from_cli(struct credentials *c, const char *asked, const char *scope,
 		return cli_failed(&err);
 	r = grant_parse((char *)text.data, text.len, time_now_ns() / 1000000000,
 			out);
-	if (text.len)
-		explicit_bzero(text.data, text.len);
 	return r ? blame(r, "az account get-access-token") : 0;
 }
 

@@ -649,21 +649,14 @@ int rsv_points_add(struct rsv_points *to, const struct json *values)
 	return 0;
 }
 
-static void free_wiped(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 void rsv_key_release(struct rsv_key *k)
 {
 	free(k->secret_url);
-	free_wiped(k->secret_data);
+	secret_free_text(k->secret_data);
 	secret_close(k->bek);
 	free(k->key_url);
-	free_wiped(k->key_backup);
-	free_wiped(k->secret_backup);
+	secret_free_text(k->key_backup);
+	secret_free_text(k->secret_backup);
 	free(k->mechanism);
 	*k = (struct rsv_key){ 0 };
 }
@@ -1200,7 +1193,7 @@ static void wipe_info(const struct json *k)
 int rsv_encryption_info_parse(const void *bytes, size_t len,
 			      struct rsv_key *out)
 {
-	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	DROP(rsv_key) struct rsv_key got = { 0 };
 	DROP(json) struct json *j = NULL;
 	const struct json *k;
@@ -1210,8 +1203,6 @@ int rsv_encryption_info_parse(const void *bytes, size_t len,
 	r = buf_check(&text, "the encryption info of restored disks");
 	if (!r)
 		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
-	if (text.len)
-		explicit_bzero(text.data, text.len);
 	if (r)
 		return r;
 	k = get_folded(j, "OsDiskKeyAndSecretDetails");

@@ -100,7 +100,8 @@ static int add_field(const char **fields, size_t n, const char *line)
 static int ask_once(struct pages *p, const struct ask *k, const char *url,
 		    struct http_response *a)
 {
-	DROP(buf) struct buf full = BUF_INIT(65536), match = BUF_INIT(1024);
+	DROP(wiped_buf) struct buf full = BUF_INIT(65536);
+	DROP(buf) struct buf match = BUF_INIT(1024);
 	const char *fields[4] = { VERSION_FIELD };
 	size_t n = 1;
 	struct http_request q = {
@@ -132,10 +133,7 @@ static int ask_once(struct pages *p, const struct ask *k, const char *url,
 		return r;
 	q.url = buf_cstr(&full);
 	q.nfields = n;
-	r = http_do(p->http, &q, a);
-	if (full.len)
-		explicit_bzero(full.data, full.len);
-	return r;
+	return http_do(p->http, &q, a);
 }
 
 static int refused(struct pages *p, const struct http_response *a)
@@ -595,7 +593,7 @@ static int all_changes(struct pages *p, const struct pages_place *before,
 	int r = 0;
 
 	for (size_t i = 0; i < p->nwindows && !r; i++) {
-		DROP(buf) struct buf line = BUF_INIT(16384);
+		DROP(wiped_buf) struct buf line = BUF_INIT(16384);
 		unsigned number = 0;
 		void *held = NULL;
 		const char *url;
@@ -610,8 +608,6 @@ static int all_changes(struct pages *p, const struct pages_place *before,
 		r = buf_check(&line, "address of a snapshot");
 		if (!r)
 			r = window_changes(p, buf_cstr(&line), i, each, ctx);
-		if (line.len)
-			explicit_bzero(line.data, line.len);
 	}
 	return r;
 }

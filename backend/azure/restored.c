@@ -204,7 +204,7 @@ static bool is_encryption_info(const char *key)
 static int read_keys(struct restored *r, struct entry *to)
 {
 	for (size_t i = 0; i < r->names.count; i++) {
-		DROP(buf) struct buf b = BUF_INIT(BLOB_MAX);
+		DROP(wiped_buf) struct buf b = BUF_INIT(BLOB_MAX);
 		const char *key = r->names.entries[i].key;
 		int e;
 
@@ -214,8 +214,6 @@ static int read_keys(struct restored *r, struct entry *to)
 		if (!e)
 			e = rsv_encryption_info_parse(b.data, b.len,
 						      &to->key_info);
-		if (b.len)
-			explicit_bzero(b.data, b.len);
 		if (e == -EPROTO) {
 			log_warn("%s: %s: its keys are not read", key,
 				 err_text(e));
@@ -611,16 +609,14 @@ static void blob_close(void *ctx)
 {
 	struct blob_at *b = ctx;
 
-	if (b->url)
-		explicit_bzero(b->url, strlen(b->url));
-	free(b->url);
+	secret_free_text(b->url);
 	free(b);
 }
 
 static int blob_open(struct restored *r, const char *key,
 		     struct pages_place *out)
 {
-	DROP(buf) struct buf url = BUF_INIT(65536);
+	DROP(wiped_buf) struct buf url = BUF_INIT(65536);
 	struct blob_at *b = calloc(1, sizeof(*b));
 	int e;
 
@@ -629,8 +625,6 @@ static int blob_open(struct restored *r, const char *key,
 	e = store_azure_url(r->store, key, &url);
 	if (!e)
 		b->url = strdup(buf_cstr(&url));
-	if (url.len)
-		explicit_bzero(url.data, url.len);
 	if (!b->url) {
 		free(b);
 		return e ? e : fail(-ENOMEM, "out of memory");

@@ -14,6 +14,7 @@
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
+#include "backend/base/secret.h"
 
 #define ENTRIES_MAX 64
 #define SECOND UINT64_C(1000000000)
@@ -22,6 +23,7 @@
 #define AGAIN_NS (30 * SECOND)
 /* A token that ends sooner is not worth sending. */
 #define USABLE_NS (5 * SECOND)
+#define TOKEN_HEADER_MAX 70000
 
 struct entry {
 	char *tenant; /* "" : the credential's own */
@@ -266,9 +268,18 @@ void azure_token_unref(struct azure_token *t)
 {
 	if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	explicit_bzero(t->text, strlen(t->text));
-	free(t->text);
+	secret_free_text(t->text);
 	free(t);
+}
+
+int azure_token_header(const struct azure_token *t, struct http_wire *w)
+{
+	DROP(wiped_buf) struct buf b = BUF_INIT(TOKEN_HEADER_MAX);
+	int r;
+
+	buf_printf(&b, "Bearer %s", t->text);
+	r = buf_check(&b, "token");
+	return r ? r : http_wire_set(w, "Authorization", buf_cstr(&b));
 }
 
 static struct azure_token *token_ref(struct azure_token *t)

@@ -31,6 +31,13 @@ void buf_reset(struct buf *b)
 	b->no_memory = false;
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->cap);
+	buf_reset(b);
+}
+
 int buf_check(const struct buf *b, const char *what)
 {
 	if (!b->failed)

@@ -29,6 +29,8 @@ void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b);
 /* Empties it, keeps the memory. */
 void buf_reset(struct buf *b);
+/* The same, of one that held a secret: its memory is overwritten. */
+void buf_wipe(struct buf *b);
 /* 0, or -ENOMEM / -EFBIG with a sentence that names what. */
 int buf_check(const struct buf *b, const char *what) MUST_USE;
 /* Room for n more bytes at the end, not yet counted in len; NULL on failure. */
@@ -48,5 +50,11 @@ void buf_set_u32(struct buf *b, size_t off, uint32_t v);
 
 static inline void drop_buf(struct buf *b)
 {
+	buf_release(b);
+}
+/* DROP(wiped_buf): one that holds a secret. */
+static inline void drop_wiped_buf(struct buf *b)
+{
+	buf_wipe(b);
 	buf_release(b);
 }

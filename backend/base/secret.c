@@ -379,3 +379,10 @@ int secret_read_hex_file(const char *path, size_t size, struct secret **ret)
 	*ret = take(s);
 	return 0;
 }
+
+void secret_free_text(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}

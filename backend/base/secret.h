@@ -40,4 +40,7 @@ int secret_write_hex_file(const struct secret *s, const char *path) MUST_USE;
 int secret_read_hex_file(const char *path, size_t size,
 			 struct secret **ret) MUST_USE;
 
+/* Overwrites and frees a string of the heap that held one; NULL is nothing. */
+void secret_free_text(char *text);
+
 DROP_DEFINE(secret, struct secret *, secret_close)

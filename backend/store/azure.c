@@ -63,7 +63,8 @@ static struct azure *azure_of(struct remote *r)
 static int set_url(struct azure *a, const char *endpoint, const char *container,
 		   const char *key, const char *query, struct http_wire *w)
 {
-	DROP(buf) struct buf url = BUF_INIT(URL_MAX);
+	/* It may have a SAS. */
+	DROP(wiped_buf) struct buf url = BUF_INIT(URL_MAX);
 	int r;
 
 	buf_str(&url, endpoint);
@@ -82,11 +83,7 @@ static int set_url(struct azure *a, const char *endpoint, const char *container,
 			secret_size(a->creds.sas));
 	}
 	r = buf_check(&url, "a URL");
-	if (r == 0)
-		r = http_wire_url(w, buf_cstr(&url));
-	/* It may have a SAS. */
-	explicit_bzero(url.data, url.len);
-	return r;
+	return r ? r : http_wire_url(w, buf_cstr(&url));
 }
 
 static int let_in(struct azure *a, struct http_wire *w)
