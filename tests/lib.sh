@@ -22,6 +22,7 @@ fi
 # --- the end of a case ------------------------------------------------------
 
 _at_exit=()
+_mounts=0
 declare -A _daemon=() _daemon_log=()
 
 # at_exit CMD ARG...: run at the end, the last one first, whatever happens.
@@ -86,14 +87,16 @@ require() {
 
 # Skips where nothing can be mounted.
 require_fuse() {
-	local caps
+	local caps='' name value
 	require fusermount3
 	[[ -e /dev/fuse ]] || skip "needs /dev/fuse"
 	# Opened in a child: a failing exec redirection would end the case.
 	(exec 3<>/dev/fuse) 2>/dev/null || skip "needs to open /dev/fuse"
 	# Root in a container may have the device and still not mount.
 	if ((EUID == 0)); then
-		caps=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+		while read -r name value; do
+			[[ $name != CapEff: ]] || caps=$value
+		done </proc/self/status
 		((16#$caps >> 21 & 1)) || skip "needs the right to mount (CAP_SYS_ADMIN)"
 	fi
 }
@@ -121,14 +124,26 @@ assert_same() {
 	said=$(cmp -- "$1" "$2" 2>&1) || fail "$said"
 }
 
+# Sets a variable to what is in a file, but for NULs and the newlines at its end. Here
+# and below nothing is started for what bash does itself: a case runs a program a
+# hundred times, and the time would be spent on that.
+_slurp() {
+	local -n _text=$1
+	local _parts=() IFS=
+	mapfile -d '' -t _parts <"$2"
+	_text=${_parts[*]-}
+	while [[ $_text == *$'\n' ]]; do
+		_text=${_text%$'\n'}
+	done
+}
+
 # Runs a command; its output goes to OUT and ERR, its exit code to CODE.
 _run() {
-	local out err
-	out=$(mktemp) err=$(mktemp)
+	local said=$TMPDIR/.said.$BASHPID
 	CODE=0
-	"$@" >"$out" 2>"$err" || CODE=$?
-	OUT=$(tr -d '\0' <"$out") ERR=$(tr -d '\0' <"$err")
-	rm -f -- "$out" "$err"
+	"$@" >"$said.out" 2>"$said.err" || CODE=$?
+	_slurp OUT "$said.out"
+	_slurp ERR "$said.err"
 }
 
 # run_ok CMD...: succeeds; output in OUT and ERR.
@@ -141,7 +156,7 @@ run_ok() {
 # error has one line that is not empty, or so many, or any number of them.
 # Output in OUT and ERR.
 run_fails() {
-	local lines=1 want have
+	local lines=1 want have=0 line
 	if [[ $1 == -l ]]; then
 		lines=$2
 		shift 2
@@ -152,7 +167,9 @@ run_fails() {
 	((CODE == want)) ||
 		fail "exit code $CODE, wanted $want, of: $*: ${ERR:-(nothing said)}"
 	[[ $lines == any ]] && return
-	have=$(grep -c . <<<"$ERR") || :
+	while IFS= read -r line; do
+		[[ ! $line ]] || have=$((have + 1))
+	done <<<"$ERR"
 	((have == lines)) ||
 		fail "$have lines on stderr, wanted $lines, of: $*: $ERR"
 }
@@ -169,33 +186,41 @@ wait_until() {
 
 # --- mounts -----------------------------------------------------------------
 
+# A path as mountinfo has it.
+_mount_name() {
+	local name
+	name=$(cd -- "$(dirname -- "$1")" && pwd -P)/$(basename -- "$1")
+	name=${name//\\/\\134}
+	printf '%s' "${name// /\\040}"
+}
+
 # Read from mountinfo: asking for the path itself could hang.
-is_mounted() {
-	local want mounted
-	want=$(cd -- "$(dirname -- "$1")" && pwd -P)/$(basename -- "$1")
-	# As the kernel writes them.
-	want=${want//\\/\\134}
-	want=${want// /\\040}
+_is_listed() {
+	local mounted
 	while read -r _ _ _ _ mounted _; do
-		[[ $mounted == "$want" ]] && return 0
+		[[ $mounted == "$1" ]] && return 0
 	done </proc/self/mountinfo
 	return 1
+}
+
+is_mounted() {
+	_is_listed "$(_mount_name "$1")"
 }
 
 # mount_vault [OPTION]... VAULT... MNT: runs vaultfs in the foreground mode as
 # a child, and returns when the mount is there. MNT is made if need be. Its
 # process is daemon_pid MNT, what it says is in daemon_log MNT.
 mount_vault() {
-	local mnt=${*: -1} log pid end
-	mkdir -p -- "$mnt"
-	log=$(mktemp)
+	local mnt=${*: -1} log=$TMPDIR/.mount.$BASHPID.$((_mounts++)) pid end name
+	[[ -d $mnt ]] || mkdir -p -- "$mnt"
+	name=$(_mount_name "$mnt")
 	vaultfs -f "$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	_daemon[$mnt]=$pid
 	_daemon_log[$mnt]=$log
 	# Sanitized programs start slowly on a busy machine.
 	end=$((SECONDS + 30 * ${CHECK_PATIENCE:-1}))
-	until is_mounted "$mnt"; do
+	until _is_listed "$name"; do
 		if ! kill -0 "$pid" 2>/dev/null; then
 			unset "_daemon[$mnt]"
 			fail "vaultfs ended before it had mounted: $(cat -- "$log")"
@@ -356,7 +381,12 @@ make_image() {
 		shift
 	fi
 	file=$1 seed=${3:-1}
-	size=$(numfmt --from=iec <<<"$2")
+	size=${2%[KMG]}
+	case $2 in
+	*K) size=$((size << 10)) ;;
+	*M) size=$((size << 20)) ;;
+	*G) size=$((size << 30)) ;;
+	esac
 	key=$(printf '%s' "$seed" | sha256sum | head -c 32)
 	head -c "$size" /dev/zero | openssl enc -aes-128-ctr -nosalt -K "$key" \
 		-iv 00000000000000000000000000000000 -out "$file"
