@@ -621,6 +621,17 @@ static struct tree_file *file_of(const struct fuse_file_info *fi)
 	return (struct tree_file *)(uintptr_t)fi->fh;
 }
 
+/* A plain O_DIRECT read is one that the kernel cuts into requests which it sends
+ * side by side (FUSE_CAP_ASYNC_DIO), and whose end it awaits unkillably: with
+ * --offline=wait that may be for ever. Of a file with direct_io it sends one at a
+ * time, and the reader can be interrupted; those of AIO and io_uring still go side by
+ * side. */
+static bool is_direct_and_waits(const struct fs *fs,
+				const struct fuse_file_info *fi)
+{
+	return fs->wait_ms && fi->flags & O_DIRECT;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	DROP(patience) struct patience patience = patience_of(req, ino);
@@ -652,7 +663,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)f;
 	fi->keep_cache = tree_file_fixed(f);
-	fi->direct_io = !tree_file_fixed(f) && !tree_file_dropped(f);
+	fi->direct_io = (!tree_file_fixed(f) && !tree_file_dropped(f)) ||
+			is_direct_and_waits(fs, fi);
 	if (fuse_reply_open(req, fi))
 		tree_file_close(f);
 }

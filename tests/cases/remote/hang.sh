@@ -22,7 +22,8 @@ mount_vault --refresh 0 --offline wait --cache-size 1M --disk-cache-size 0 "$url
 exec 5<$disk
 head -c 1M <&5 | cmp -n 1M - a.img
 relay_hang
-# Who asks for names is answered; who reads the kernel wakes itself, if not with O_DIRECT.
+# Who asks for names is answered; who reads the kernel wakes itself (mount/direct has those
+# with O_DIRECT).
 for what in stat listdir; do
 	python3 - mnt/vault/vm $what <<-'END' || fail "$what is not interrupted"
 		import os, signal, sys
