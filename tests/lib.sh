@@ -312,7 +312,8 @@ vault_remove() {
 
 # relay_service: from here on the programs talk with the service by a relay, for which
 # there is vault_away and vault_back NAME (a directory goes away itself), and
-# relay_hang and relay_goes_on. A request is tried for 2 seconds only.
+# relay_hang and relay_goes_on. A request is tried for 2 seconds only: after what fills the vault, whose
+# first requests a service that was just started may keep waiting for longer.
 relay_service() {
 	is_remote || return 0
 	local at=$BASHPID url

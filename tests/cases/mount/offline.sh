@@ -6,10 +6,10 @@
 . "$SRC/tests/lib.sh"
 require_fuse
 
-relay_service
 make_image a.img 16M 1
 vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
+relay_service
 disk=v/vm/2026-01-01T00-00-00Z/disks/os.img
 
 # How many requests wait, or have waited.

@@ -6,11 +6,11 @@
 . "$SRC/tests/lib.sh"
 require_fuse
 
-relay_service
 make_image a.img 8M 1
 make_image b.img 8M 2
 vaultctl init -q vault --name v
 vaultctl backup -q vault vm -d os=a.img -d lun0=b.img -t 2026-01-01T00:00:00Z
+relay_service
 mount_vault --refresh 0 --cache-size 1M --disk-cache-size 0 vault mnt
 p=mnt/v/vm/2026-01-01T00-00-00Z
 exec 5<$p/disks/os.img
