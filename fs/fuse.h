@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The FUSE side: requests of the kernel answered out of a tree. fs/fuse.c is
- * the one file that knows libfuse.
+ * The FUSE side: requests of the kernel answered out of a tree. fs/fuse.c
+ * (the operations) and fs/fuse_session.c (the session) alone know libfuse.
  *
  * Everything is read-only: the kernel is told so ("ro"), and whatever would
  * write is answered

@@ -122,7 +122,7 @@ check_confined() {
 		only("^curl/", "^backend/store/curl\\.h$")
 		only("^json(-c/|\\.h|_)", "^backend/base/json\\.c$")
 		only("^(zstd|zdict)", "^backend/vault/codec\\.c$")
-		only("^fuse", "^fs/(fuse|main)\\.c$")
+		only("^fuse", "^fs/(fuse_impl\\.h|main\\.c)$")
 		only("^libcryptsetup", "^crypt/")
 		only("^libdevmapper", "^crypt/dm\\.c$")
 		only("^openssl/", "^(backend/(base/(arena|hash|jwt|secret|sign)|store/curl)\\.c$|crypt/)")
