@@ -29,7 +29,8 @@ gone() {
 	! kill -0 "$1" 2>/dev/null
 }
 
-mount_vault --offline wait --cache-size 1M --disk-cache-size 0 az://acct/vaults/v mnt
+# Names that were looked up stay known while it hangs.
+mount_vault --refresh 1h --offline wait --cache-size 1M --disk-cache-size 0 az://acct/vaults/v mnt
 dd if=$disk of=direct.img bs=4M iflag=direct status=none
 assert_same direct.img a.img
 
