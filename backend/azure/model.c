@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "backend/azure/arm.h"
+#include "backend/azure/model_impl.h"
 #include "backend/base/base64.h"
 #include "backend/base/buf.h"
 #include "backend/base/err.h"
@@ -51,8 +52,7 @@ static void *grow(void *array, size_t count, size_t *room, size_t size)
 		&(list)->v[(list)->count++];                                   \
 	})
 
-/* A copy of a string member; absent or empty is NULL, which is no failure. */
-static int copy_text(const char *s, char **to)
+int model_copy_text(const char *s, char **to)
 {
 	if (!s || !*s)
 		return 0;
@@ -60,9 +60,9 @@ static int copy_text(const char *s, char **to)
 	return *to ? 0 : fail(-ENOMEM, "out of memory");
 }
 
-static int copy(const struct json *j, const char *key, char **to)
+int model_copy(const struct json *j, const char *key, char **to)
 {
-	return copy_text(json_get_str(j, key), to);
+	return model_copy_text(json_get_str(j, key), to);
 }
 
 /* A member that must be there. */
@@ -76,7 +76,7 @@ static int need(const struct json *j, const char *key, const char *what,
 	if (strlen(s) >= ARM_ID_MAX)
 		return fail(-EPROTO, "%s: \"%s\" of %zu bytes", what, key,
 			    strlen(s));
-	return copy_text(s, to);
+	return model_copy_text(s, to);
 }
 
 static bool flag(const struct json *j, const char *key)
@@ -297,7 +297,7 @@ static int add_vault(struct rsv_vaults *to, const struct json *j)
 	if (!r)
 		r = need(j, "name", "a vault", &v->name);
 	if (!r)
-		r = copy(j, "location", &v->location);
+		r = model_copy(j, "location", &v->location);
 	return r;
 }
 
@@ -328,23 +328,23 @@ static int add_item(struct rsv_items *to, const struct json *j)
 
 	if (r)
 		return r;
-	r = copy(p, "friendlyName", &it->name);
+	r = model_copy(p, "friendlyName", &it->name);
 	if (!r && !it->name)
-		r = copy_text(last_part(it->id), &it->name);
+		r = model_copy_text(last_part(it->id), &it->name);
 	if (!r && !it->name)
 		r = fail(-EPROTO, "a protected item without a name");
 	if (!r)
-		r = copy(p, "protectedItemType", &it->kind);
+		r = model_copy(p, "protectedItemType", &it->kind);
 	if (!r && !it->kind)
-		r = copy_text("an unknown type", &it->kind);
+		r = model_copy_text("an unknown type", &it->kind);
 	if (!r)
-		r = copy(p, "sourceResourceId", &it->source_id);
+		r = model_copy(p, "sourceResourceId", &it->source_id);
 	if (!r && !it->source_id)
-		r = copy(p, "virtualMachineId", &it->source_id);
+		r = model_copy(p, "virtualMachineId", &it->source_id);
 	if (!r)
-		r = copy(p, "protectionState", &it->state);
+		r = model_copy(p, "protectionState", &it->state);
 	if (!r)
-		r = copy(p, "policyName", &it->policy);
+		r = model_copy(p, "policyName", &it->policy);
 	if (r)
 		return r;
 	it->soft_deleted = flag(p, "isScheduledForDeferredDelete");
@@ -433,9 +433,7 @@ static enum consistency consistency_of(const char *s)
 	return CONSISTENCY_UNKNOWN;
 }
 
-/* What an RSA key wrapped has its size, whether the key is named or not; all else is
- * the BEK itself, which is kept where memory can be locked. */
-static int secret_data(const char *text, struct rsv_key *key)
+int model_secret_data(const char *text, struct rsv_key *key)
 {
 	DROP(secret) struct secret *raw = NULL;
 	size_t n, len = text ? strlen(text) : 0;
@@ -449,7 +447,7 @@ static int secret_data(const char *text, struct rsv_key *key)
 	if (!base64_decode(text, len, secret_bytes(raw), &n) || !n)
 		return 0;
 	if (key->key_url || n == 256 || n == 384 || n == 512)
-		return copy_text(text, &key->secret_data);
+		return model_copy_text(text, &key->secret_data);
 	return secret_copy(secret_bytes(raw), n, &key->bek);
 }
 
@@ -459,16 +457,16 @@ static int key_of(const struct json *p, struct rsv_point *out)
 	const struct json *kek = json_get(k, "kekDetails");
 	const struct json *bek = json_get(k, "bekDetails");
 	struct rsv_key *key = &out->key;
-	int r = copy(bek, "secretUrl", &key->secret_url);
+	int r = model_copy(bek, "secretUrl", &key->secret_url);
 
 	if (!r)
-		r = copy(kek, "keyUrl", &key->key_url);
+		r = model_copy(kek, "keyUrl", &key->key_url);
 	if (!r)
-		r = secret_data(json_get_str(bek, "secretData"), key);
+		r = model_secret_data(json_get_str(bek, "secretData"), key);
 	if (!r)
-		r = copy(kek, "keyBackupData", &key->key_backup);
+		r = model_copy(kek, "keyBackupData", &key->key_backup);
 	if (!r)
-		r = copy(k, "encryptionMechanism", &key->mechanism);
+		r = model_copy(k, "encryptionMechanism", &key->mechanism);
 	out->has_key = key->secret_url || key->secret_data || key->bek;
 	return r;
 }
@@ -481,12 +479,12 @@ int rsv_settings_parse(const struct json *disk, struct rsv_settings *out)
 					  "encryptionSettingsCollection");
 	const struct json *s = json_at(json_get(all, "encryptionSettings"), 0);
 	DROP(rsv_settings) struct rsv_settings got = { 0 };
-	int r = copy(json_get(s, "diskEncryptionKey"), "secretUrl",
-		     &got.secret_url);
+	int r = model_copy(json_get(s, "diskEncryptionKey"), "secretUrl",
+			   &got.secret_url);
 
 	if (!r)
-		r = copy(json_get(s, "keyEncryptionKey"), "keyUrl",
-			 &got.key_url);
+		r = model_copy(json_get(s, "keyEncryptionKey"), "keyUrl",
+			       &got.key_url);
 	if (r)
 		return r;
 	*out = got;
@@ -501,8 +499,7 @@ void rsv_settings_release(struct rsv_settings *s)
 	*s = (struct rsv_settings){ 0 };
 }
 
-/* The LUN of a disk, -1 for the OS disk (so in the service's own lists). */
-static bool lun_of(const struct json *j, const char *key, int *lun)
+bool model_lun(const struct json *j, const char *key, int *lun)
 {
 	const struct json *v = json_get(j, key);
 	uint64_t n;
@@ -538,10 +535,10 @@ static int disk_refs(const struct json *p, struct rsv_point *out)
 		struct rsv_disk_ref *ref = &out->disks[out->ndisks];
 		int r;
 
-		if (!lun_of(d, "lun", &ref->lun))
+		if (!model_lun(d, "lun", &ref->lun))
 			continue;
 		out->ndisks++;
-		r = copy(d, "name", &ref->name);
+		r = model_copy(d, "name", &ref->name);
 		if (r)
 			return r;
 	}
@@ -552,10 +549,10 @@ static int disk_refs(const struct json *p, struct rsv_point *out)
 static int point_texts(const struct json *p, struct rsv_point *out)
 {
 	const char *security = json_get_str(p, "securityType");
-	int r = copy(p, "osType", &out->os);
+	int r = model_copy(p, "osType", &out->os);
 
 	if (!r)
-		r = copy(p, "objectType", &out->kind);
+		r = model_copy(p, "objectType", &out->kind);
 	if (!r)
 		r = disk_refs(p, out);
 	out->encrypted = flag(p, "isSourceVMEncrypted");
@@ -701,7 +698,7 @@ int rsv_collections_add(struct rsv_collections *to, const struct json *values)
 		c = NEXT(to);
 		r = need(j, "id", "a restore point collection", &c->id);
 		if (!r)
-			r = copy(s, "id", &c->source_id);
+			r = model_copy(s, "id", &c->source_id);
 		if (r)
 			return r;
 	}
@@ -730,17 +727,17 @@ static int snapshot_disk(const struct json *j, int lun, struct rsv_snapshot *to)
 		return 0;
 	to->ndisks++;
 	d->lun = lun;
-	r = copy(json_get(j, "diskRestorePoint"), "id", &d->id);
+	r = model_copy(json_get(j, "diskRestorePoint"), "id", &d->id);
 	if (!r)
-		r = copy(j, "name", &d->name);
+		r = model_copy(j, "name", &d->name);
 	if (!r)
-		r = copy(json_get(j, "managedDisk"), "id", &d->source_id);
+		r = model_copy(json_get(j, "managedDisk"), "id", &d->source_id);
 	if (!r)
-		r = copy(json_get(e, "diskEncryptionKey"), "secretUrl",
-			 &d->secret_url);
+		r = model_copy(json_get(e, "diskEncryptionKey"), "secretUrl",
+			       &d->secret_url);
 	if (!r)
-		r = copy(json_get(e, "keyEncryptionKey"), "keyUrl",
-			 &d->key_url);
+		r = model_copy(json_get(e, "keyEncryptionKey"), "keyUrl",
+			       &d->key_url);
 	if (json_get_u64(j, "diskSizeGB", &gib) && gib <= DISK_GIB_MAX)
 		d->size = gib * GIB;
 	return r;
@@ -764,7 +761,7 @@ static int snapshot_disks(const struct json *profile, struct rsv_snapshot *s)
 		const struct json *d = json_at(data, i);
 		int lun;
 
-		if (!lun_of(d, "lun", &lun) || lun < 0)
+		if (!model_lun(d, "lun", &lun) || lun < 0)
 			continue;
 		for (size_t k = 0; k < s->ndisks; k++) {
 			if (s->disks[k].lun == lun)
@@ -786,7 +783,7 @@ static int add_snapshot(struct rsv_snapshots *to, const struct json *j)
 	int r = need(j, "id", "a restore point", &s->id);
 
 	if (!r)
-		r = copy_text(last_part(s->id), &s->name);
+		r = model_copy_text(last_part(s->id), &s->name);
 	if (r)
 		return r;
 	s->ready = rsv_time(json_get_str(p, "timeCreated"), &s->time_ns) &&
@@ -905,23 +902,24 @@ static int job_error(const struct json *p, char **to)
 
 static int job_places(const struct json *bag, struct rsv_job *out)
 {
-	int r = copy(bag, "Target Storage Account Name", &out->account);
+	int r = model_copy(bag, "Target Storage Account Name", &out->account);
 
 	if (!r)
-		r = copy(bag, "Config Blob Container Name", &out->container);
+		r = model_copy(bag, "Config Blob Container Name",
+			       &out->container);
 	if (!r)
-		r = copy(bag, "Config Blob Name", &out->config);
+		r = model_copy(bag, "Config Blob Name", &out->config);
 	if (!r)
-		r = copy(bag, "Config Blob Uri", &out->config_uri);
+		r = model_copy(bag, "Config Blob Uri", &out->config_uri);
 	if (!r)
-		r = copy(bag, "Encryption Info Blob Name",
-			 &out->encryption_blob);
+		r = model_copy(bag, "Encryption Info Blob Name",
+			       &out->encryption_blob);
 	if (!r)
-		r = copy(bag, "Create VM Template Blob Uri",
-			 &out->template_uri);
+		r = model_copy(bag, "Create VM Template Blob Uri",
+			       &out->template_uri);
 	/* Its older name. */
 	if (!r && !out->template_uri)
-		r = copy(bag, "Template Blob Uri", &out->template_uri);
+		r = model_copy(bag, "Template Blob Uri", &out->template_uri);
 	return r;
 }
 
@@ -941,8 +939,8 @@ int rsv_job_parse(const struct json *j, struct rsv_job *out)
 	if (duration && rsv_duration_ms(duration, &got.duration_ms))
 		err_clear();
 	for (size_t i = 0; !r && !got.detail && i < json_len(tasks); i++)
-		r = copy(json_at(tasks, i), "taskExecutionDetails",
-			 &got.detail);
+		r = model_copy(json_at(tasks, i), "taskExecutionDetails",
+			       &got.detail);
 	if (!r)
 		r = job_error(p, &got.error);
 	if (!r)
@@ -966,253 +964,4 @@ void rsv_job_release(struct rsv_job *j)
 	free(j->template_uri);
 	free(j->encryption_blob);
 	*j = (struct rsv_job){ 0 };
-}
-
-/* --- the config blob --- */
-
-static void put_utf8(struct buf *b, uint32_t c)
-{
-	if (c < 0x80) {
-		buf_u8(b, (uint8_t)c);
-		return;
-	}
-	if (c < 0x800) {
-		buf_u8(b, (uint8_t)(0xc0 | c >> 6));
-	} else {
-		if (c < 0x10000) {
-			buf_u8(b, (uint8_t)(0xe0 | c >> 12));
-		} else {
-			buf_u8(b, (uint8_t)(0xf0 | c >> 18));
-			buf_u8(b, (uint8_t)(0x80 | (c >> 12 & 63)));
-		}
-		buf_u8(b, (uint8_t)(0x80 | (c >> 6 & 63)));
-	}
-	buf_u8(b, (uint8_t)(0x80 | (c & 63)));
-}
-
-static uint32_t utf16_at(const uint8_t *p, size_t i)
-{
-	return (uint32_t)p[2 * i] | (uint32_t)p[2 * i + 1] << 8;
-}
-
-/* A lone surrogate becomes U+FFFD. */
-static void from_utf16(const uint8_t *p, size_t units, struct buf *out)
-{
-	for (size_t i = 0; i < units; i++) {
-		uint32_t c = utf16_at(p, i), low;
-
-		if (c >= 0xd800 && c < 0xdc00 && i + 1 < units) {
-			low = utf16_at(p, i + 1);
-			if (low >= 0xdc00 && low < 0xe000) {
-				c = 0x10000 + ((c - 0xd800) << 10) +
-				    (low - 0xdc00);
-				i++;
-			}
-		}
-		if (c >= 0xd800 && c < 0xe000)
-			c = 0xfffd;
-		put_utf8(out, c);
-	}
-}
-
-/* As UTF-8, without BOM and padding. */
-static void config_text(const uint8_t *p, size_t len, struct buf *out)
-{
-	bool wide = len >= 2 &&
-		    ((p[0] == 0xff && p[1] == 0xfe) || (p[0] && !p[1]));
-	size_t whole = len;
-
-	while (len && !p[len - 1])
-		len--;
-	if (wide) {
-		/* The NUL that was the upper half of the last character. */
-		if (len % 2)
-			len += len < whole ? 1 : -(size_t)1;
-		if (p[0] == 0xff && len >= 2) {
-			p += 2;
-			len -= 2;
-		}
-		from_utf16(p, len / 2, out);
-		return;
-	}
-	if (len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3)) {
-		p += 3;
-		len -= 3;
-	}
-	buf_add(out, p, len);
-}
-
-/* A member whatever its case: Lun, lun, Uri, uri were all seen. */
-static const struct json *get_folded(const struct json *j, const char *key)
-{
-	const char *k;
-
-	for (size_t i = 0; (k = json_key_at(j, i)); i++) {
-		if (!strcasecmp(k, key))
-			return json_get(j, k);
-	}
-	return NULL;
-}
-
-static int config_disk(const struct json *j, int lun, struct rsv_config *to)
-{
-	struct rsv_config_disk *d = &to->disks[to->ndisks];
-	const char *uri = json_as_str(get_folded(get_folded(j, "vhd"), "uri"));
-	int r;
-
-	/* A managed disk that the job made itself: no VHD. */
-	if (!uri)
-		return 0;
-	to->ndisks++;
-	d->lun = lun;
-	r = copy_text(json_as_str(get_folded(j, "name")), &d->name);
-	return r ? r : copy_text(uri, &d->uri);
-}
-
-static int config_disks(const struct json *profile, struct rsv_config *out)
-{
-	const struct json *os = get_folded(profile, "osDisk");
-	const struct json *data = get_folded(profile, "dataDisks");
-	size_t n = json_len(data);
-	int r = 0;
-
-	if (n >= CATALOG_DISKS_MAX)
-		return fail(-EPROTO, "%zu disks", n);
-	out->disks = calloc(n + 1, sizeof(*out->disks));
-	if (!out->disks)
-		return fail(-ENOMEM, "out of memory");
-	if (os)
-		r = config_disk(os, -1, out);
-	for (size_t i = 0; !r && i < n; i++) {
-		const struct json *d = json_at(data, i);
-		int lun = (int)i;
-
-		if (!lun_of(d, "lun", &lun))
-			lun_of(d, "Lun", &lun);
-		if (lun < 0)
-			return fail(-EPROTO, "a data disk without a LUN");
-		r = config_disk(d, lun, out);
-	}
-	return r;
-}
-
-static int copy_folded(const struct json *j, const char *key, char **to)
-{
-	return copy_text(json_as_str(get_folded(j, key)), to);
-}
-
-static int config_key(const struct json *os, struct rsv_config *out)
-{
-	const struct json *e = get_folded(os, "encryptionSettings");
-	int r = copy_folded(os, "osType", &out->os);
-
-	if (!r)
-		r = copy_folded(get_folded(e, "diskEncryptionKey"), "secretUrl",
-				&out->secret_url);
-	if (!r)
-		r = copy_folded(get_folded(e, "keyEncryptionKey"), "keyUrl",
-				&out->key_url);
-	return r;
-}
-
-int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
-{
-	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
-	DROP(rsv_config) struct rsv_config got = { 0 };
-	DROP(json) struct json *j = NULL;
-	const struct json *profile;
-	int r;
-
-	config_text(bytes, len, &text);
-	r = buf_check(&text, "the config of restored disks");
-	if (!r)
-		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
-	if (r)
-		return r;
-	profile = get_folded(j, "properties.storageProfile");
-	if (!profile)
-		profile = get_folded(get_folded(j, "properties"),
-				     "storageProfile");
-	if (!profile)
-		return fail(-EPROTO, "no storage profile in it");
-	r = copy(j, "name", &got.vm);
-	if (!r)
-		r = config_key(get_folded(profile, "osDisk"), &got);
-	if (!r)
-		r = config_disks(profile, &got);
-	if (r)
-		return r;
-	*out = got;
-	got = (struct rsv_config){ 0 };
-	return 0;
-}
-
-void rsv_config_release(struct rsv_config *c)
-{
-	for (size_t i = 0; i < c->ndisks; i++) {
-		free(c->disks[i].name);
-		free(c->disks[i].uri);
-	}
-	free(c->disks);
-	free(c->vm);
-	free(c->os);
-	free(c->secret_url);
-	free(c->key_url);
-	*c = (struct rsv_config){ 0 };
-}
-
-/* --- the encryption info blob --- */
-
-static int info_key(const struct json *k, struct rsv_key *key)
-{
-	const char *data = json_as_str(get_folded(k, "SecretData"));
-	int r = copy_folded(k, "SecretUrl", &key->secret_url);
-
-	if (!r)
-		r = copy_folded(k, "KeyUrl", &key->key_url);
-	if (!r)
-		r = secret_data(data, key);
-	if (!r)
-		r = copy_folded(k, "KeyBackupData", &key->key_backup);
-	if (!r)
-		r = copy_folded(k, "KeyVaultSecretBackupData",
-				&key->secret_backup);
-	return r;
-}
-
-/* Overwrites the keys in what was parsed. */
-static void wipe_info(const struct json *k)
-{
-	struct json *j = (struct json *)(uintptr_t)k;
-	const char *key;
-
-	for (size_t i = 0; (key = json_key_at(j, i)); i++)
-		json_wipe_str(j, key);
-}
-
-int rsv_encryption_info_parse(const void *bytes, size_t len,
-			      struct rsv_key *out)
-{
-	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
-	DROP(rsv_key) struct rsv_key got = { 0 };
-	DROP(json) struct json *j = NULL;
-	const struct json *k;
-	int r;
-
-	config_text(bytes, len, &text);
-	r = buf_check(&text, "the encryption info of restored disks");
-	if (!r)
-		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
-	if (r)
-		return r;
-	k = get_folded(j, "OsDiskKeyAndSecretDetails");
-	if (!k)
-		return fail(-EPROTO, "no OsDiskKeyAndSecretDetails in it");
-	r = info_key(k, &got);
-	wipe_info(k);
-	if (r)
-		return r;
-	*out = got;
-	got = (struct rsv_key){ 0 };
-	return 0;
 }

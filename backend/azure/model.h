@@ -187,30 +187,6 @@ struct rsv_job {
 int rsv_job_parse(const struct json *j, struct rsv_job *out) MUST_USE;
 void rsv_job_release(struct rsv_job *j);
 
-/* --- what a restore job leaves --- */
-
-struct rsv_config_disk {
-	int lun;
-	char *name, *uri;
-};
-struct rsv_config {
-	char *vm;
-	char *os;		    /* "Linux"; may be NULL */
-	char *secret_url, *key_url; /* encryptionSettings; may be NULL */
-	struct rsv_config_disk *disks;
-	size_t ndisks;
-};
-/*
- * The config blob: JSON in UTF-16LE (or UTF-8, with or without BOM), padded with
- * NULs, whose keys have dots in them. The bytes as they came.
- */
-int rsv_config_parse(const void *bytes, size_t len,
-		     struct rsv_config *out) MUST_USE;
-void rsv_config_release(struct rsv_config *c);
-/* The encryption info blob, in the same encodings: OsDiskKeyAndSecretDetails. */
-int rsv_encryption_info_parse(const void *bytes, size_t len,
-			      struct rsv_key *out) MUST_USE;
-
 /* --- words --- */
 
 /* "PT30M46.6954998S", "P1DT2H", "00:20:23.0896697", "1.02:03:04": milliseconds. */
@@ -259,8 +235,4 @@ static inline void drop_rsv_job(struct rsv_job *j)
 static inline void drop_rsv_key(struct rsv_key *k)
 {
 	rsv_key_release(k);
-}
-static inline void drop_rsv_config(struct rsv_config *c)
-{
-	rsv_config_release(c);
 }

@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
-#include "backend/azure/model.h"
+#include "backend/azure/restored_config.h"
 #include "backend/azure/pages.h"
 #include "backend/azure/record.h"
 #include "backend/base/err.h"

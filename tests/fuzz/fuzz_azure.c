@@ -11,6 +11,7 @@
 #include "backend/azure/credential.h"
 #include "backend/azure/model.h"
 #include "backend/azure/pages.h"
+#include "backend/azure/restored_config.h"
 #include "backend/base/err.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -8,6 +8,7 @@
 #include "backend/azure/arm.h"
 #include "backend/azure/credential.h"
 #include "backend/azure/pages.h"
+#include "backend/azure/restored_config.h"
 #include "backend/azure/rsv.h"
 #include "tests/unit/check.h"
 

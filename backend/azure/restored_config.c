@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "backend/azure/restored_config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "backend/azure/arm.h"
+#include "backend/azure/model_impl.h"
+#include "backend/base/buf.h"
+#include "backend/base/err.h"
+
+/* --- the config blob --- */
+
+static void put_utf8(struct buf *b, uint32_t c)
+{
+	if (c < 0x80) {
+		buf_u8(b, (uint8_t)c);
+		return;
+	}
+	if (c < 0x800) {
+		buf_u8(b, (uint8_t)(0xc0 | c >> 6));
+	} else {
+		if (c < 0x10000) {
+			buf_u8(b, (uint8_t)(0xe0 | c >> 12));
+		} else {
+			buf_u8(b, (uint8_t)(0xf0 | c >> 18));
+			buf_u8(b, (uint8_t)(0x80 | (c >> 12 & 63)));
+		}
+		buf_u8(b, (uint8_t)(0x80 | (c >> 6 & 63)));
+	}
+	buf_u8(b, (uint8_t)(0x80 | (c & 63)));
+}
+
+static uint32_t utf16_at(const uint8_t *p, size_t i)
+{
+	return (uint32_t)p[2 * i] | (uint32_t)p[2 * i + 1] << 8;
+}
+
+/* A lone surrogate becomes U+FFFD. */
+static void from_utf16(const uint8_t *p, size_t units, struct buf *out)
+{
+	for (size_t i = 0; i < units; i++) {
+		uint32_t c = utf16_at(p, i), low;
+
+		if (c >= 0xd800 && c < 0xdc00 && i + 1 < units) {
+			low = utf16_at(p, i + 1);
+			if (low >= 0xdc00 && low < 0xe000) {
+				c = 0x10000 + ((c - 0xd800) << 10) +
+				    (low - 0xdc00);
+				i++;
+			}
+		}
+		if (c >= 0xd800 && c < 0xe000)
+			c = 0xfffd;
+		put_utf8(out, c);
+	}
+}
+
+/* As UTF-8, without BOM and padding. */
+static void config_text(const uint8_t *p, size_t len, struct buf *out)
+{
+	bool wide = len >= 2 &&
+		    ((p[0] == 0xff && p[1] == 0xfe) || (p[0] && !p[1]));
+	size_t whole = len;
+
+	while (len && !p[len - 1])
+		len--;
+	if (wide) {
+		/* The NUL that was the upper half of the last character. */
+		if (len % 2)
+			len += len < whole ? 1 : -(size_t)1;
+		if (p[0] == 0xff && len >= 2) {
+			p += 2;
+			len -= 2;
+		}
+		from_utf16(p, len / 2, out);
+		return;
+	}
+	if (len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3)) {
+		p += 3;
+		len -= 3;
+	}
+	buf_add(out, p, len);
+}
+
+/* A member whatever its case: Lun, lun, Uri, uri were all seen. */
+static const struct json *get_folded(const struct json *j, const char *key)
+{
+	const char *k;
+
+	for (size_t i = 0; (k = json_key_at(j, i)); i++) {
+		if (!strcasecmp(k, key))
+			return json_get(j, k);
+	}
+	return NULL;
+}
+
+static int config_disk(const struct json *j, int lun, struct rsv_config *to)
+{
+	struct rsv_config_disk *d = &to->disks[to->ndisks];
+	const char *uri = json_as_str(get_folded(get_folded(j, "vhd"), "uri"));
+	int r;
+
+	/* A managed disk that the job made itself: no VHD. */
+	if (!uri)
+		return 0;
+	to->ndisks++;
+	d->lun = lun;
+	r = model_copy_text(json_as_str(get_folded(j, "name")), &d->name);
+	return r ? r : model_copy_text(uri, &d->uri);
+}
+
+static int config_disks(const struct json *profile, struct rsv_config *out)
+{
+	const struct json *os = get_folded(profile, "osDisk");
+	const struct json *data = get_folded(profile, "dataDisks");
+	size_t n = json_len(data);
+	int r = 0;
+
+	if (n >= CATALOG_DISKS_MAX)
+		return fail(-EPROTO, "%zu disks", n);
+	out->disks = calloc(n + 1, sizeof(*out->disks));
+	if (!out->disks)
+		return fail(-ENOMEM, "out of memory");
+	if (os)
+		r = config_disk(os, -1, out);
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct json *d = json_at(data, i);
+		int lun = (int)i;
+
+		if (!model_lun(d, "lun", &lun))
+			model_lun(d, "Lun", &lun);
+		if (lun < 0)
+			return fail(-EPROTO, "a data disk without a LUN");
+		r = config_disk(d, lun, out);
+	}
+	return r;
+}
+
+static int copy_folded(const struct json *j, const char *key, char **to)
+{
+	return model_copy_text(json_as_str(get_folded(j, key)), to);
+}
+
+static int config_key(const struct json *os, struct rsv_config *out)
+{
+	const struct json *e = get_folded(os, "encryptionSettings");
+	int r = copy_folded(os, "osType", &out->os);
+
+	if (!r)
+		r = copy_folded(get_folded(e, "diskEncryptionKey"), "secretUrl",
+				&out->secret_url);
+	if (!r)
+		r = copy_folded(get_folded(e, "keyEncryptionKey"), "keyUrl",
+				&out->key_url);
+	return r;
+}
+
+int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
+{
+	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(rsv_config) struct rsv_config got = { 0 };
+	DROP(json) struct json *j = NULL;
+	const struct json *profile;
+	int r;
+
+	config_text(bytes, len, &text);
+	r = buf_check(&text, "the config of restored disks");
+	if (!r)
+		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
+	if (r)
+		return r;
+	profile = get_folded(j, "properties.storageProfile");
+	if (!profile)
+		profile = get_folded(get_folded(j, "properties"),
+				     "storageProfile");
+	if (!profile)
+		return fail(-EPROTO, "no storage profile in it");
+	r = model_copy(j, "name", &got.vm);
+	if (!r)
+		r = config_key(get_folded(profile, "osDisk"), &got);
+	if (!r)
+		r = config_disks(profile, &got);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_config){ 0 };
+	return 0;
+}
+
+void rsv_config_release(struct rsv_config *c)
+{
+	for (size_t i = 0; i < c->ndisks; i++) {
+		free(c->disks[i].name);
+		free(c->disks[i].uri);
+	}
+	free(c->disks);
+	free(c->vm);
+	free(c->os);
+	free(c->secret_url);
+	free(c->key_url);
+	*c = (struct rsv_config){ 0 };
+}
+
+/* --- the encryption info blob --- */
+
+static int info_key(const struct json *k, struct rsv_key *key)
+{
+	const char *data = json_as_str(get_folded(k, "SecretData"));
+	int r = copy_folded(k, "SecretUrl", &key->secret_url);
+
+	if (!r)
+		r = copy_folded(k, "KeyUrl", &key->key_url);
+	if (!r)
+		r = model_secret_data(data, key);
+	if (!r)
+		r = copy_folded(k, "KeyBackupData", &key->key_backup);
+	if (!r)
+		r = copy_folded(k, "KeyVaultSecretBackupData",
+				&key->secret_backup);
+	return r;
+}
+
+/* Overwrites the keys in what was parsed. */
+static void wipe_info(const struct json *k)
+{
+	struct json *j = (struct json *)(uintptr_t)k;
+	const char *key;
+
+	for (size_t i = 0; (key = json_key_at(j, i)); i++)
+		json_wipe_str(j, key);
+}
+
+int rsv_encryption_info_parse(const void *bytes, size_t len,
+			      struct rsv_key *out)
+{
+	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(rsv_key) struct rsv_key got = { 0 };
+	DROP(json) struct json *j = NULL;
+	const struct json *k;
+	int r;
+
+	config_text(bytes, len, &text);
+	r = buf_check(&text, "the encryption info of restored disks");
+	if (!r)
+		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
+	if (r)
+		return r;
+	k = get_folded(j, "OsDiskKeyAndSecretDetails");
+	if (!k)
+		return fail(-EPROTO, "no OsDiskKeyAndSecretDetails in it");
+	r = info_key(k, &got);
+	wipe_info(k);
+	if (r)
+		return r;
+	*out = got;
+	got = (struct rsv_key){ 0 };
+	return 0;
+}
