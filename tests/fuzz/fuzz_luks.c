@@ -12,39 +12,13 @@
 
 #include "crypt/luks.h"
 #include "crypt/volume.h"
+#include "tests/fakes/source_piece.h"
 
 #define SIZE (UINT64_C(64) << 20)
 #define HEADER 0x4000
 #define BINARY 512
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct fake {
-	struct source base;
-	const uint8_t *p;
-	size_t n;
-};
-
-static int fake_read(struct source *s, void *buf, size_t len, uint64_t off)
-{
-	struct fake *f = container_of(s, struct fake, base);
-	size_t n = off < f->n ? min_u64(len, f->n - off) : 0;
-
-	if (n)
-		memcpy(buf, f->p + off, n);
-	memset((uint8_t *)buf + n, 0, len - n);
-	return 0;
-}
-
-static void fake_close(struct source *s)
-{
-}
-
-static const struct source_ops fake_ops = {
-	.name = "fake",
-	.read = fake_read,
-	.close = fake_close,
-};
 
 static void put64(uint8_t *p, uint64_t v)
 {
@@ -75,19 +49,20 @@ static uint32_t get32(const uint8_t *p)
 	       (uint32_t)p[2] << 8 | p[3];
 }
 
-static bool cheap(const struct fake *f, const struct luks *l)
+static bool cheap(const uint8_t *p, size_t n, const struct luks *l)
 {
-	if (l->version != 1 || f->n < 592 || get32(f->p + 164) > 1000)
+	if (l->version != 1 || n < 592 || get32(p + 164) > 1000)
 		return false;
 	for (int i = 0; i < 8; i++)
-		if (get32(f->p + 208 + 48 * i + 4) > 1000)
+		if (get32(p + 208 + 48 * i + 4) > 1000)
 			return false;
 	return true;
 }
 
 static void check(const uint8_t *data, size_t size)
 {
-	struct fake f = { .p = data, .n = size };
+	DROP(source) struct source *volume = NULL;
+	DROP(source) struct source *again = NULL;
 	DROP(secret) struct secret *key = NULL;
 	DROP(source) struct source *s = NULL;
 	struct volume_info info;
@@ -95,9 +70,10 @@ static void check(const uint8_t *data, size_t size)
 	uint8_t buf[5000];
 	int r;
 
-	source_init(&f.base, &fake_ops, SIZE);
-	assert(volume_probe(&f.base, &info) == 0);
-	r = luks_read(&f.base, &l);
+	assert(source_open_piece(data, size, 0, SIZE, &volume) == 0);
+	assert(source_open_piece(data, size, 0, SIZE, &again) == 0);
+	assert(volume_probe(volume, &info) == 0);
+	r = luks_read(volume, &l);
 	assert(r == 0 || r == -ENOTSUP || r == -EPROTO || r == -EBADMSG);
 	assert(r == 0 || l.version);
 	if (r < 0 || !l.version)
@@ -109,7 +85,7 @@ static void check(const uint8_t *data, size_t size)
 	if (secret_new(l.key_size && l.key_size <= 64 ? l.key_size : 32, &key) <
 	    0)
 		return;
-	if (luks_map(&f.base, &l, false, key, &s) == 0) {
+	if (luks_map(take(again), &l, false, key, &s) == 0) {
 		uint64_t n = source_size(s);
 
 		assert(n <= SIZE - l.data_offset);
@@ -117,10 +93,10 @@ static void check(const uint8_t *data, size_t size)
 			assert(source_read(s, buf, sizeof(buf),
 					   n - sizeof(buf)) == 0);
 	}
-	if (cheap(&f, &l)) {
+	if (cheap(data, size, &l)) {
 		struct secret *vk = NULL;
 
-		if (luks_unlock(&f.base, &l, key, &vk) == 0)
+		if (luks_unlock(volume, &l, key, &vk) == 0)
 			secret_close(vk);
 	}
 }

@@ -9,40 +9,13 @@
 #include <string.h>
 
 #include "backend/guest/lvm.h"
+#include "tests/fakes/source_piece.h"
 
 #define SIZE (UINT64_C(64) << 20)
 #define HEAD ((size_t)1 << 20)
 #define AREA 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct fake {
-	struct source base;
-	const uint8_t *p;
-	uint64_t n;
-};
-
-static int fake_read(struct source *s, void *buf, size_t len, uint64_t off)
-{
-	struct fake *f = container_of(s, struct fake, base);
-	size_t n = off < f->n ? min_u64(len, f->n - off) : 0;
-
-	if (n)
-		memcpy(buf, f->p + off, n);
-	memset((uint8_t *)buf + n, 0, len - n);
-	return 0;
-}
-
-static void fake_close(struct source *s)
-{
-	free(container_of(s, struct fake, base));
-}
-
-static const struct source_ops fake_ops = {
-	.name = "fake",
-	.read = fake_read,
-	.close = fake_close,
-};
 
 static uint32_t crc(const uint8_t *p, size_t n)
 {
@@ -109,21 +82,18 @@ static void check_lv(const struct lvm_lv *lv, struct shared *pv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t head[HEAD];
-	struct fake *f = calloc(1, sizeof(*f));
+	DROP(source) struct source *base = NULL;
 	DROP(shared) struct shared *pv = NULL;
 	DROP(lvm) struct lvm *l = NULL;
 	struct source *s;
 
-	assert(f);
-	f->p = data;
-	f->n = size;
 	if (size && data[0] == 'T' && size < HEAD - AREA - 512) {
 		make_pv(head, data + 1, size - 1);
-		f->p = head;
-		f->n = HEAD;
+		data = head;
+		size = HEAD;
 	}
-	source_init(&f->base, &fake_ops, SIZE);
-	assert(shared_new(&f->base, &pv) == 0);
+	assert(source_open_piece(data, size, 0, SIZE, &base) == 0);
+	assert(shared_new(take(base), &pv) == 0);
 	s = shared_source(pv);
 	assert(lvm_read(&s, 1, &l) == 0);
 	for (size_t i = 0; i < l->count; i++)
