@@ -174,13 +174,20 @@ run_fails() {
 		fail "$have lines on stderr, wanted $lines, of: $*: $ERR"
 }
 
+# A short sleep, without a program for it: nothing ever comes from there.
+exec {_nothing}<> <(:)
+_nap() {
+	local rest
+	IFS= read -r -t 0.02 -u "$_nothing" rest || :
+}
+
 # wait_until SECONDS CMD...: polls until the command succeeds.
 wait_until() {
 	local end=$((SECONDS + $1 + 1))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || fail "not so in time: $*"
-		sleep 0.02
+		_nap
 	done
 }
 
@@ -189,7 +196,12 @@ wait_until() {
 # A path as mountinfo has it.
 _mount_name() {
 	local name
-	name=$(cd -- "$(dirname -- "$1")" && pwd -P)/$(basename -- "$1")
+	local dir=$1
+	[[ $dir == /* ]] || dir=$PWD/$dir
+	while [[ $dir == */ ]]; do
+		dir=${dir%/}
+	done
+	name=$(cd -- "${dir%/*}/" && pwd -P)/${dir##*/}
 	name=${name//\\/\\134}
 	printf '%s' "${name// /\\040}"
 }
@@ -226,7 +238,7 @@ mount_vault() {
 			fail "vaultfs ended before it had mounted: $(cat -- "$log")"
 		fi
 		((SECONDS < end)) || fail "not mounted after a long time: $mnt"
-		sleep 0.02
+		_nap
 	done
 }
 
@@ -246,7 +258,7 @@ wait_daemon() {
 	end=$((SECONDS + 30 * ${CHECK_PATIENCE:-1}))
 	while kill -0 "$pid" 2>/dev/null; do
 		((SECONDS < end)) || fail "vaultfs still runs long after the unmount"
-		sleep 0.02
+		_nap
 	done
 	wait "$pid" || code=$?
 	unset "_daemon[$mnt]"
