@@ -13,6 +13,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <malloc.h>
+#include <mntent.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -1267,6 +1268,29 @@ static bool write_text(const char *path, const char *text)
 	return ok;
 }
 
+/*
+ * The mounts of the cases beside this one, which are copied with the rest: while we held
+ * them, what was unmounted there would not end.
+ */
+static void leave_mounts(void)
+{
+	FILE *f = setmntent("/proc/self/mounts", "r");
+	char *dirs[100];
+	size_t count = 0;
+	struct mntent *m;
+
+	CHECK(f);
+	while (count < ARRAY_SIZE(dirs) && (m = getmntent(f)))
+		if (!strncmp(m->mnt_type, "fuse", 4))
+			dirs[count++] = strdup(m->mnt_dir);
+	endmntent(f);
+	while (count) {
+		/* Those that came with a namespace of a user are not ours to leave. */
+		(void)umount2(dirs[--count], MNT_DETACH);
+		free(dirs[count]);
+	}
+}
+
 /* Mounts of our own, where the system lets us. */
 static bool own_mounts(void)
 {
@@ -1285,8 +1309,10 @@ static bool own_mounts(void)
 		if (!write_text("/proc/self/gid_map", map))
 			return false;
 	}
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	       mount("fast", fast, "tmpfs", 0, "size=256m,mode=700") == 0;
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return false;
+	leave_mounts();
+	return mount("fast", fast, "tmpfs", 0, "size=256m,mode=700") == 0;
 }
 
 /* Thousands of barriers on a disk that others use take minutes. */
