@@ -303,7 +303,7 @@ static size_t stride(struct store *s)
 	struct store_traffic t;
 
 	store_traffic(s, &t);
-	return t.parallel && !getenv("CHECK_FULL") ? 16 : 1;
+	return t.parallel && !check_full() ? 16 : 1;
 }
 
 static void listing(struct store *s)

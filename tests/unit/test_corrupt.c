@@ -542,7 +542,7 @@ int main(void)
 	struct vault_id id;
 	struct sign_public key;
 
-	full = getenv("CHECK_FULL");
+	full = check_full();
 	golden_fresh_user();
 	for (size_t i = 0; i < sizeof(id.b); i++)
 		id.b[i] = (uint8_t)(0xa0 + i);

@@ -559,14 +559,6 @@ static bool random_byte(size_t i)
 	       (i >= 8 && i < 104 && (i - 8) % 32 >= 16); /* ends of names */
 }
 
-/* CHECK_FULL: all of them. */
-static bool full(void)
-{
-	const char *s = getenv("CHECK_FULL");
-
-	return s && *s;
-}
-
 static void test_bytes1(void)
 {
 	static const struct recipe recipe = { .version = 1,
@@ -578,7 +570,7 @@ static void test_bytes1(void)
 	DROP(mem) uint8_t *image = NULL;
 	uint8_t raw[64], got[4096], want[4096];
 	size_t right = 0, size = FILE_SIZE;
-	bool every = full();
+	bool every = check_full();
 	uint64_t off;
 
 	format_header(&recipe, "luks", raw, &off);
@@ -641,7 +633,7 @@ static void test_bytes2(void)
 					      .one_slot = true };
 	DROP(mem) uint8_t *image = NULL;
 	struct volume_info good, info;
-	size_t size = FILE_SIZE, step = full() ? 1 : 97;
+	size_t size = FILE_SIZE, step = check_full() ? 1 : 97;
 	uint8_t raw[64];
 	uint64_t off;
 

@@ -855,7 +855,7 @@ static int child_walk(const char *dir, const char *notes)
 {
 	void (*arm)(unsigned long) =
 		(void (*)(unsigned long))dlsym(RTLD_DEFAULT, "failsys_arm");
-	unsigned long n = 0, stride = getenv("CHECK_FULL") ? 1 : 3;
+	unsigned long n = 0, stride = check_full() ? 1 : 3;
 
 	CHECK(arm);
 	snprintf(work, sizeof(work), "%s", notes);
@@ -899,7 +899,7 @@ static void test_walk(void)
 	walk("each put durable, EIO",
 	     (struct env){ .error = "EIO", .without = "syncfs" });
 	/* The other kinds of system differ in a call or two. */
-	if (!getenv("CHECK_FULL"))
+	if (!check_full())
 		return;
 	walk("in tmp/, EIO",
 	     (struct env){ .error = "EIO", .without = "tmpfile" });

@@ -441,7 +441,7 @@ static void test_kind(const char *kind)
 		test_bearer(&f);
 		test_secondary(&f);
 	}
-	if (getenv("CHECK_FULL"))
+	if (check_full())
 		store_contract(make);
 	fake_stop(&f);
 }

@@ -194,7 +194,7 @@ static uint64_t stride(void)
 #if defined(__SANITIZE_THREAD__)
 	return 5;
 #else
-	return getenv("CHECK_FULL") ? 1 : 3;
+	return check_full() ? 1 : 3;
 #endif
 }
 
