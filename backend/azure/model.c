@@ -111,6 +111,37 @@ bool rsv_time(const char *text, int64_t *ns)
 	return true;
 }
 
+/* One or more digits, at most width of them, and what follows them. */
+static bool us_part(const char **s, int width, char then, unsigned *v)
+{
+	int n = 0;
+
+	for (*v = 0; n < width && isdigit((unsigned char)**s); n++)
+		*v = *v * 10 + (unsigned)(*(*s)++ - '0');
+	return n && *(*s)++ == then;
+}
+
+bool rsv_job_time(const char *text, int64_t *ns)
+{
+	unsigned month, day, year, hour, minute, second;
+	char iso[64];
+	const char *s = text;
+
+	if (!text)
+		return false;
+	if (!us_part(&s, 2, '/', &month))
+		return rsv_time(text, ns);
+	if (!us_part(&s, 2, '/', &day) || !us_part(&s, 4, ' ', &year) ||
+	    !us_part(&s, 2, ':', &hour) || !us_part(&s, 2, ':', &minute) ||
+	    !us_part(&s, 2, ' ', &second) || hour < 1 || hour > 12 ||
+	    (strcasecmp(s, "AM") != 0 && strcasecmp(s, "PM") != 0))
+		return false;
+	hour = hour % 12 + (toupper((unsigned char)*s) == 'P' ? 12 : 0);
+	snprintf(iso, sizeof(iso), "%04u-%02u-%02uT%02u:%02u:%02uZ", year,
+		 month, day, hour, minute, second);
+	return rsv_time(iso, ns);
+}
+
 struct number {
 	uint64_t whole;
 	uint64_t ms; /* of the fraction */
@@ -920,7 +951,18 @@ static int job_places(const struct json *bag, struct rsv_job *out)
 	/* Its older name. */
 	if (!r && !out->template_uri)
 		r = model_copy(bag, "Template Blob Uri", &out->template_uri);
-	return r;
+	return r ? r
+		 : model_copy(bag, "Target resource group", &out->target_group);
+}
+
+/* The key ends with a space there; nothing promises that it always will. */
+static void job_point(const struct json *bag, struct rsv_job *out)
+{
+	const char *s = json_get_str(bag, "Recovery point time ");
+
+	if (!s)
+		s = json_get_str(bag, "Recovery point time");
+	out->has_point_time = rsv_job_time(s, &out->point_time_ns);
 }
 
 int rsv_job_parse(const struct json *j, struct rsv_job *out)
@@ -947,6 +989,7 @@ int rsv_job_parse(const struct json *j, struct rsv_job *out)
 		r = job_places(json_get(ext, "propertyBag"), &got);
 	if (r)
 		return r;
+	job_point(json_get(ext, "propertyBag"), &got);
 	*out = got;
 	got = (struct rsv_job){ 0 };
 	return 0;
@@ -963,5 +1006,69 @@ void rsv_job_release(struct rsv_job *j)
 	free(j->config_uri);
 	free(j->template_uri);
 	free(j->encryption_blob);
+	free(j->target_group);
 	*j = (struct rsv_job){ 0 };
+}
+
+static bool is_restore(const struct json *p)
+{
+	const char *what = json_get_str(p, "operation");
+	const char *status = json_get_str(p, "status");
+	enum rsv_job_state state;
+
+	if (!what || !status || strcasecmp(what, "Restore") != 0)
+		return false;
+	state = job_state(status);
+	return state == RSV_JOB_DONE || state == RSV_JOB_WARNED;
+}
+
+int rsv_restores_add(struct rsv_restores *to, const struct json *values)
+{
+	for (size_t i = 0; i < json_len(values); i++) {
+		const struct json *j = json_at(values, i);
+		const struct json *p = json_get(j, "properties");
+		struct rsv_restore *one;
+		int64_t start;
+		int r;
+
+		if (!is_restore(p) || !json_get_str(p, "containerName") ||
+		    !rsv_time(json_get_str(p, "startTime"), &start))
+			continue;
+		one = NEXT(to);
+		one->start_ns = start;
+		r = need(j, "id", "a job", &one->id);
+		if (!r)
+			r = need(j, "name", "a job", &one->name);
+		if (!r)
+			r = model_copy(p, "containerName", &one->container);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int restore_cmp(const void *a, const void *b)
+{
+	const struct rsv_restore *x = a, *y = b;
+
+	if (x->start_ns != y->start_ns)
+		return x->start_ns > y->start_ns ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+void rsv_restores_order(struct rsv_restores *l)
+{
+	if (l->count)
+		qsort(l->v, l->count, sizeof(*l->v), restore_cmp);
+}
+
+void rsv_restores_release(struct rsv_restores *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		free(l->v[i].id);
+		free(l->v[i].name);
+		free(l->v[i].container);
+	}
+	free(l->v);
+	*l = (struct rsv_restores){ 0 };
 }

@@ -15,7 +15,9 @@
  * the service, fetched when first asked for, whole (they come in no useful order),
  * and kept for RSV_FRESH_MS or the refresh interval, whichever is longer. A point
  * costs one GET; the first one with a snapshot, the list of restore point
- * collections of the subscription and one GET a VM besides.
+ * collections of the subscription and one GET a VM besides; one of the vault tier
+ * only, the list of restore jobs of its vault, and one GET for each newer job of its
+ * machine, once.
  *
  * Any thread.
  */

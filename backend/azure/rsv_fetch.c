@@ -411,3 +411,104 @@ int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 	return fetched(r, "snapshots", item->source_id, snapshots_fill, &w,
 		       NULL, ret);
 }
+
+/* --- restore jobs --- */
+
+static void restores_destroy(void *data)
+{
+	rsv_restores_release(data);
+	free(data);
+}
+
+static int restores_page(void *ctx, const struct json *values)
+{
+	return rsv_restores_add(ctx, values);
+}
+
+struct restores_wanted {
+	struct rsv *r;
+	const struct rsv_vault *vault;
+};
+
+static int restores_fill(void *ctx, struct cache_value *out)
+{
+	const struct restores_wanted *w = ctx;
+	struct rsv_restores *list = calloc(1, sizeof(*list));
+	char path[ARM_ID_MAX + 64], what[300];
+	int e;
+
+	if (!list)
+		return fail(-ENOMEM, "out of memory");
+	snprintf(path, sizeof(path), "%s/backupJobs", w->vault->id);
+	snprintf(what, sizeof(what), "vault %s: its restore jobs",
+		 w->vault->shown);
+	e = arm_list(w->r->az, what, path,
+		     "$filter=backupManagementType%20eq%20%27AzureIaasVM%27"
+		     "%20and%20operation%20eq%20%27Restore%27&" RSV_API_BACKUP,
+		     restores_page, list);
+	if (e) {
+		restores_destroy(list);
+		return e;
+	}
+	rsv_restores_order(list);
+	out->data = list;
+	out->destroy = restores_destroy;
+	out->charge = sizeof(*list) + list->count * 768;
+	return 0;
+}
+
+int rsv_get_restores(struct rsv *r, const struct rsv_vault *vault,
+		     struct cache_blob **ret)
+{
+	struct restores_wanted w = { r, vault };
+
+	return fetched(r, "restores", vault->id, restores_fill, &w, NULL, ret);
+}
+
+static void job_destroy(void *data)
+{
+	rsv_job_release(data);
+	free(data);
+}
+
+struct job_wanted {
+	struct rsv *r;
+	const struct rsv_restore *restore;
+};
+
+static int job_fill(void *ctx, struct cache_value *out)
+{
+	const struct job_wanted *w = ctx;
+	DROP(json) struct json *j = NULL;
+	struct rsv_job *job;
+	char what[300];
+	int e;
+
+	snprintf(what, sizeof(what), "restore job %.200s", w->restore->name);
+	e = arm_get(w->r->az, what, w->restore->id, RSV_API_BACKUP, &j);
+	if (e)
+		return e;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return fail(-ENOMEM, "out of memory");
+	e = rsv_job_parse(j, job);
+	if (e) {
+		job_destroy(job);
+		return blame(e, "%s", what);
+	}
+	out->data = job;
+	out->destroy = job_destroy;
+	out->charge = sizeof(*job) + 4096;
+	return 0;
+}
+
+int rsv_get_job(struct rsv *r, const struct rsv_restore *restore,
+		struct cache_blob **ret)
+{
+	struct job_wanted w = { r, restore };
+	uint8_t key[CACHE_KEY_SIZE];
+
+	/* It has ended: what it says stays so. */
+	cache_key("job", restore->id, strlen(restore->id), key);
+	return cache_get(r->meta, key, job_fill, &w, ret);
+}

@@ -60,6 +60,12 @@ int rsv_get_points(struct rsv *r, const struct rsv_place *p,
 /* struct rsv_snapshots of the machine. */
 int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 		      struct cache_blob **ret) MUST_USE;
+/* struct rsv_restores of the vault. */
+int rsv_get_restores(struct rsv *r, const struct rsv_vault *vault,
+		     struct cache_blob **ret) MUST_USE;
+/* struct rsv_job, with all that it says. */
+int rsv_get_job(struct rsv *r, const struct rsv_restore *restore,
+		struct cache_blob **ret) MUST_USE;
 bool rsv_is_guid(const char *s, size_t n);
 
 /* --- rsv_point.c: one point --- */
@@ -76,6 +82,7 @@ struct rsv_point_info {
 	struct rsv_facts facts;
 	char *item_id, *vault_id, *source_id, *location, *kind, *policy;
 	char *sentence; /* of the disks that are not ready */
+	char *restored; /* az:// of the disks that a job left; may be NULL */
 	char *note;
 	struct rsv_disk_place *places; /* one a disk; NULL: none can be read */
 };
@@ -84,6 +91,13 @@ struct rsv_point_info {
 int rsv_point_open(struct rsv *r, const struct rsv_place *p,
 		   const struct point_row *row, const char *name,
 		   struct point_info **ret) MUST_USE;
+
+/* --- rsv_restored.c --- */
+
+/* Where a restore job has left the disks of the item's point of that time: an az://
+ * URL to be freed, of the newest such job; NULL when no job is known to have. */
+int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
+		      char **url) MUST_USE;
 
 /* --- rsv_escrow.c --- */
 

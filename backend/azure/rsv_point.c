@@ -30,6 +30,7 @@ static void info_destroy(struct point_info *p)
 	free(i->kind);
 	free(i->policy);
 	free(i->sentence);
+	free(i->restored);
 	free(i->note);
 	free(i);
 }
@@ -78,6 +79,8 @@ static void info_describe(const struct point_info *info, struct json *into)
 		json_set_str(a, "sourceResourceId", i->source_id);
 	if (i->policy)
 		json_set_str(a, "policy", i->policy);
+	if (i->restored)
+		json_set_str(a, "restoredDisks", i->restored);
 	json_set(into, "azure", a);
 	if (i->facts.is_vm)
 		describe_key(p, into);
@@ -190,27 +193,55 @@ static int disks_unread(struct rsv_point_info *i, enum disk_state state)
 	return 0;
 }
 
-static int say_restore(struct rsv_point_info *i, const char *why)
+/* What to run; prefix: what is said before it. */
+static int say_restore(struct rsv_point_info *i, const char *why,
+		       const char *prefix)
 {
 	char time[TIME_TEXT_SIZE];
 
 	time_name(i->info.row.time_ns, time);
 	if (asprintf(&i->sentence,
-		     "%s; Azure gives nobody its bytes until they are "
-		     "restored: 'vaultctl restore-disks azure-rsv:%s %s %s "
+		     "%s; %s'vaultctl restore-disks azure-rsv:%s %s %s "
 		     "--to STORAGE-ACCOUNT-ID' asks for that and prints what to "
 		     "mount then",
-		     why, i->vault_id, i->info.vm, time) < 0) {
+		     why, prefix, i->vault_id, i->info.vm, time) < 0) {
 		i->sentence = NULL;
 		return fail(-ENOMEM, "out of memory");
 	}
 	return 0;
 }
 
-static int disks_unrestored(struct rsv_point_info *i, const char *why)
+static int say_restored(struct rsv_point_info *i, const char *why)
 {
-	int e = say_restore(i, why);
+	if (asprintf(&i->sentence,
+		     "%s; a restore job has left its disks in %s, which "
+		     "'vaultfs %s DIRECTORY' mounts as long as they are there",
+		     why, i->restored, i->restored) < 0) {
+		i->sentence = NULL;
+		return fail(-ENOMEM, "out of memory");
+	}
+	return 0;
+}
 
+#define ASK_AZURE "Azure gives nobody its bytes until they are restored: "
+
+/* Who may read the points need not be allowed to read the jobs. */
+static int disks_unrestored(struct rsv *r, const struct rsv_place *p,
+			    struct rsv_point_info *i, const char *text)
+{
+	DROP(mem) char *why = strdup(text);
+	int e = why ? rsv_find_restored(r, p, i->point.time_ns, &i->restored)
+		    : fail(-ENOMEM, "out of memory");
+
+	if (!e && i->restored)
+		e = say_restored(i, why);
+	else if (!e)
+		e = say_restore(i, why, ASK_AZURE);
+	else if (e == -EACCES)
+		e = say_restore(i, why,
+				"whether a job has restored it may not be "
+				"seen here (Microsoft.RecoveryServices/vaults/"
+				"backupJobs/read is missing); " ASK_AZURE);
 	return e ? e : disks_unread(i, DISK_NEEDS_RESTORE);
 }
 
@@ -221,7 +252,7 @@ static int disks_not_granted(struct rsv_point_info *i)
 	return e ? e : disks_unread(i, DISK_NEEDS_GRANT);
 }
 
-static int disks_of_vm(struct rsv *r, const struct rsv_item *item,
+static int disks_of_vm(struct rsv *r, const struct rsv_place *p,
 		       struct rsv_point_info *i)
 {
 	DROP(cache_blob) struct cache_blob *b = NULL;
@@ -231,24 +262,27 @@ static int disks_of_vm(struct rsv *r, const struct rsv_item *item,
 
 	if (!(tiers & RSV_TIER_SNAPSHOT)) {
 		if (tiers & (RSV_TIER_VAULT | RSV_TIER_REHYDRATED))
-			return disks_unrestored(i,
+			return disks_unrestored(r, p, i,
 						"it is in the vault tier only");
 		if (tiers & RSV_TIER_ARCHIVE)
-			return disks_unrestored(i, "it is in the archive tier");
-		return disks_unrestored(i, "it is in no tier that is valid");
+			return disks_unrestored(r, p, i,
+						"it is in the archive tier");
+		return disks_unrestored(r, p, i,
+					"it is in no tier that is valid");
 	}
-	e = rsv_get_snapshots(r, item, &b);
+	e = rsv_get_snapshots(r, p->item, &b);
 	if (e == -EACCES)
 		return disks_not_granted(i);
 	if (e == -ENOENT)
-		return disks_unrestored(i, err_text(e));
+		return disks_unrestored(r, p, i, err_text(e));
 	if (e)
 		return e;
 	s = rsv_snapshot_near(b->data, i->point.time_ns);
 	if (!s || !s->ndisks)
-		return disks_unrestored(i, "it should have a snapshot, but "
-					   "there is no restore point of that "
-					   "time");
+		return disks_unrestored(r, p, i,
+					"it should have a snapshot, but "
+					"there is no restore point of that "
+					"time");
 	return disks_of_snapshot(i, s);
 }
 
@@ -331,7 +365,7 @@ static int make_info(struct rsv *r, const struct rsv_place *p,
 	i->info.describe = info_describe;
 	e = facts_of(i, p);
 	if (!e)
-		e = p->item->is_vm ? disks_of_vm(r, p->item, i)
+		e = p->item->is_vm ? disks_of_vm(r, p, i)
 				   : say_note(p->item, i);
 	i->info.row.ndisks = (uint16_t)i->info.ndisks;
 	return e;

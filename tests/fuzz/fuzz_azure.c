@@ -31,7 +31,13 @@ static void lists(const struct json *values)
 	DROP(rsv_items) struct rsv_items i = { 0 };
 	DROP(rsv_points) struct rsv_points p = { 0 };
 	DROP(rsv_collections) struct rsv_collections c = { 0 };
+	DROP(rsv_restores) struct rsv_restores jobs = { 0 };
 
+	if (!rsv_restores_add(&jobs, values)) {
+		rsv_restores_order(&jobs);
+		for (size_t k = 1; k < jobs.count; k++)
+			assert(jobs.v[k - 1].start_ns >= jobs.v[k].start_ns);
+	}
 	if (!rsv_vaults_add(&v, values) && rsv_vaults_show(&v))
 		err_clear();
 	if (!rsv_items_add(&i, values) && !rsv_items_show(&i))

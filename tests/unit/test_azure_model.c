@@ -54,6 +54,27 @@ static void test_durations(void)
 	CHECK(rsv_time("2026-07-25T08:59:25", &ns));
 }
 
+static void test_job_times(void)
+{
+	static const char *const bad[] = {
+		"13/26/2026 1:16:55 PM", "7/26/2026 13:16:55 PM",
+		"7/26/2026 0:16:55 AM",	 "7/26/2026 1:16:55",
+		"7/26/2026 1:16:55 XM",	 "/26/2026 1:16:55 PM",
+		"7/26/2026 1:16:55 PM.", ""
+	};
+	int64_t a, b;
+
+	CHECK(rsv_job_time("7/26/2026 1:16:55 PM", &a));
+	CHECK(rsv_time("2026-07-26T13:16:55Z", &b));
+	CHECK_U64(a, b);
+	CHECK(rsv_job_time("12/1/2026 12:00:01 AM", &a));
+	CHECK(rsv_job_time("2026-12-01T00:00:01Z", &b));
+	CHECK_U64(a, b);
+	CHECK(!rsv_job_time(NULL, &a));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		CHECK(!rsv_job_time(bad[i], &a));
+}
+
 static void test_ids(void)
 {
 	char out[ARM_ID_MAX], small[4];
@@ -418,6 +439,7 @@ static void test_grants(void)
 int main(void)
 {
 	test_durations();
+	test_job_times();
 	test_ids();
 	test_addresses();
 	test_points();

@@ -23,6 +23,7 @@ still be counted and disturbed.
 """
 import argparse
 import base64
+import datetime
 import hashlib
 import hmac
 import http.client
@@ -853,7 +854,14 @@ class Services:
             jobs = [j for j in w.jobs.values() if j["vault"] is v]
             name = below[len("/backupjobs"):].strip("/")
             if not name:
-                return self.paged(req, [self.job_json(j, False) for j in jobs])
+                if w.c.get("no_jobs"):
+                    return arm_error(403, "AuthorizationFailed", "The client does not have authorization to perform "
+                                     "action 'Microsoft.RecoveryServices/vaults/backupJobs/read'.")
+                wanted = req.query.get("$filter", "")
+                listed = [self.job_json(j, False) for j in jobs]
+                for key, value in re.findall(r"(\w+) eq '([^']*)'", wanted):
+                    listed = [j for j in listed if j["properties"][key] == value]
+                return self.paged(req, listed)
             for j in jobs:
                 if j["id"] == name:
                     return Answer(200, self.job_json(j, True))
@@ -903,7 +911,7 @@ class Services:
             w.restores += 1
             op = guid("restore", w.restores)
             w.jobs[op] = {"id": op, "vault": v, "item": item, "point": point, "polls": 0, "account": account,
-                          "fails": w.c.get("restore_fails")}
+                          "started": w.restores % 60, "fails": w.c.get("restore_fails")}
             w.ops[op] = {"polls": 0, "job": op}
         base = self.arm_url(req) + req.path.split("/recoveryPoints/")[0]
         # As long as the service's own, with its signature of 3 KB.
@@ -946,14 +954,16 @@ class Services:
              "containerName": "iaasvmcontainerv2;%s;%s" % (j["item"]["rg"].lower(), vm),
              "duration": "PT30M46.6954998S" if done else "PT5S", "virtualMachineVersion": "Compute",
              "entityFriendlyName": vm, "backupManagementType": "AzureIaasVM", "operation": "Restore",
-             "status": status, "startTime": "2026-07-26T13:16:55.1Z",
-             "endTime": "2026-07-26T13:47:41.8Z" if done else "0001-01-01T00:00:00",
+             "status": status, "startTime": "2026-12-26T13:%02d:55.1Z" % j["started"],
+             "endTime": "2026-12-26T13:47:41.8Z" if done else "0001-01-01T00:00:00",
              "activityId": guid("activity", j["id"])}
         if j["fails"] and done:
             p["errorDetails"] = [{"errorCode": 400239, "errorTitle": j["fails"], "errorString": j["fails"],
                                   "recommendations": ["Retry the operation after some time."]}]
         if whole:
-            t = j["point"]["time"]
+            # As the service writes it: US, to the second, under a name that ends with a space.
+            at = datetime.datetime.fromisoformat(j["point"]["time"][:19])
+            t = at.strftime("%-m/%-d/%Y %-I:%M:%S %p")
             bag = {"Job Type": "Recover disks", "Target Storage Account Name": account,
                    "Recovery point time ": t, "Target VM Name": None}
             if done and not j["fails"]:
