@@ -63,19 +63,20 @@ assert_eq "$(ls $vm | paste -sd ' ')" "2019-11-19T02-00-07Z 2026-11-20T02-00-07Z
 2026-11-21T02-00-07Z 2026-11-21T08-00-07Z latest"
 assert_eq "$(readlink $vm/latest)" 2026-11-21T08-00-07Z
 
-# A point is one GET.
+# A point is one GET; the first that has to be restored asks for its vault's jobs too.
 azure_reset
 old=$vm/2026-11-20T02-00-07Z
 assert_eq "$(jq -r .tier $old/point.json)" vault-standard
 assert_eq "$(jq -r '[.disks[].name] | join(" ")' $old/point.json)" "lun3 os"
 assert_eq "$(jq -r .recoveryPointType $old/point.json)" ApplicationConsistent
-assert_eq "$(azure_count)" 1
+assert_eq "$(azure_count)" 2
+assert_eq "$(azure_count 'GET .*/backupJobs')" 1
 
 # Its disks say what to do; nothing is triggered by that.
 run_fails 1 cat $old/disks/os.img
 assert_contains "$(cat $old/disks/os.txt)" "vaultctl restore-disks azure-rsv:$VAULT web-01 2026-11-20T02-00-07Z"
 assert_contains "$(cat $vm/2019-11-19T02-00-07Z/disks/os.txt)" "archive tier"
-assert_eq "$(azure_count)" 2
+assert_eq "$(azure_count)" 3
 assert_eq "$(azure_count ' POST ')" 0
 
 # With a snapshot: the collections of the subscription and this VM's, once.
