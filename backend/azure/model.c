@@ -65,6 +65,17 @@ int model_copy(const struct json *j, const char *key, char **to)
 	return model_copy_text(json_get_str(j, key), to);
 }
 
+const struct json *model_get_folded(const struct json *j, const char *key)
+{
+	const char *k;
+
+	for (size_t i = 0; (k = json_key_at(j, i)); i++) {
+		if (!strcasecmp(k, key))
+			return json_get(j, k);
+	}
+	return NULL;
+}
+
 /* A member that must be there. */
 static int need(const struct json *j, const char *key, const char *what,
 		char **to)
@@ -502,34 +513,6 @@ static int key_of(const struct json *p, struct rsv_point *out)
 	return r;
 }
 
-/* One setting a volume that was encrypted apart; the first one is of the disk's own
- * key, which is the same in all as far as is known. */
-int rsv_settings_parse(const struct json *disk, struct rsv_settings *out)
-{
-	const struct json *all = json_get(json_get(disk, "properties"),
-					  "encryptionSettingsCollection");
-	const struct json *s = json_at(json_get(all, "encryptionSettings"), 0);
-	DROP(rsv_settings) struct rsv_settings got = { 0 };
-	int r = model_copy(json_get(s, "diskEncryptionKey"), "secretUrl",
-			   &got.secret_url);
-
-	if (!r)
-		r = model_copy(json_get(s, "keyEncryptionKey"), "keyUrl",
-			       &got.key_url);
-	if (r)
-		return r;
-	*out = got;
-	got = (struct rsv_settings){ 0 };
-	return 0;
-}
-
-void rsv_settings_release(struct rsv_settings *s)
-{
-	free(s->secret_url);
-	free(s->key_url);
-	*s = (struct rsv_settings){ 0 };
-}
-
 bool model_lun(const struct json *j, const char *key, int *lun)
 {
 	const struct json *v = json_get(j, key);
@@ -748,7 +731,6 @@ void rsv_collections_release(struct rsv_collections *l)
 
 static int snapshot_disk(const struct json *j, int lun, struct rsv_snapshot *to)
 {
-	const struct json *e = json_get(j, "encryptionSettings");
 	struct rsv_snapshot_disk *d = &to->disks[to->ndisks];
 	uint64_t gib;
 	int r;
@@ -764,11 +746,8 @@ static int snapshot_disk(const struct json *j, int lun, struct rsv_snapshot *to)
 	if (!r)
 		r = model_copy(json_get(j, "managedDisk"), "id", &d->source_id);
 	if (!r)
-		r = model_copy(json_get(e, "diskEncryptionKey"), "secretUrl",
-			       &d->secret_url);
-	if (!r)
-		r = model_copy(json_get(e, "keyEncryptionKey"), "keyUrl",
-			       &d->key_url);
+		r = rsv_settings_add(&d->keys,
+				     json_get(j, "encryptionSettings"));
 	if (json_get_u64(j, "diskSizeGB", &gib) && gib <= DISK_GIB_MAX)
 		d->size = gib * GIB;
 	return r;
@@ -843,8 +822,7 @@ void rsv_snapshots_release(struct rsv_snapshots *l)
 			free(s->disks[k].name);
 			free(s->disks[k].id);
 			free(s->disks[k].source_id);
-			free(s->disks[k].secret_url);
-			free(s->disks[k].key_url);
+			rsv_settings_release(&s->disks[k].keys);
 		}
 		free(s->disks);
 		free(s->id);

@@ -14,6 +14,7 @@
  */
 #pragma once
 #include "backend/azure/names.h"
+#include "backend/azure/settings.h"
 #include "backend/base/json.h"
 #include "backend/base/secret.h"
 #include "backend/catalog.h"
@@ -105,15 +106,6 @@ int rsv_point_parse(struct json *j, struct rsv_point *out) MUST_USE;
 void rsv_point_release(struct rsv_point *p);
 void rsv_points_release(struct rsv_points *l);
 
-/* What the settings of a managed disk name (Compute, disks/NAME:
- * encryptionSettingsCollection); NULL where they do not. */
-struct rsv_settings {
-	char *secret_url, *key_url;
-};
-int rsv_settings_parse(const struct json *disk,
-		       struct rsv_settings *out) MUST_USE;
-void rsv_settings_release(struct rsv_settings *s);
-
 /* --- restore points of Compute --- */
 
 struct rsv_collection {
@@ -132,10 +124,10 @@ void rsv_collections_release(struct rsv_collections *l);
 struct rsv_snapshot_disk {
 	int lun; /* -1: the OS disk */
 	char *name;
-	char *id;		    /* of the disk restore point */
-	char *source_id;	    /* of the managed disk; may be NULL */
-	uint64_t size;		    /* 0: not told */
-	char *secret_url, *key_url; /* encryptionSettings; may be NULL */
+	char *id;	 /* of the disk restore point */
+	char *source_id; /* of the managed disk; may be NULL */
+	uint64_t size;	 /* 0: not told */
+	struct rsv_settings keys;
 };
 struct rsv_snapshot {
 	char *id, *name;
@@ -238,10 +230,6 @@ static inline void drop_rsv_points(struct rsv_points *l)
 static inline void drop_rsv_point(struct rsv_point *p)
 {
 	rsv_point_release(p);
-}
-static inline void drop_rsv_settings(struct rsv_settings *s)
-{
-	rsv_settings_release(s);
 }
 static inline void drop_rsv_collections(struct rsv_collections *l)
 {

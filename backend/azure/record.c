@@ -46,3 +46,20 @@ int azure_record_add(struct escrow_docs *to, int disk, const char *os,
 	/* Without its newline. */
 	return e ? e : escrow_docs_add(to, disk, text, len - 1);
 }
+
+int azure_record_add_all(struct escrow_docs *to, int disk, const char *os,
+			 const struct rsv_settings *all, const char *known)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < all->count; i++) {
+		const struct rsv_setting *s = &all->v[i];
+
+		if (known && !strcasecmp(s->secret_url, known))
+			continue;
+		r = azure_record_add(to, disk, os,
+				     &(struct azure_key_said){
+					     s->secret_url, s->key_url, NULL });
+	}
+	return r;
+}

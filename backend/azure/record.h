@@ -4,6 +4,7 @@
  * of a key in a point, a disk, or what a restore job left.
  */
 #pragma once
+#include "backend/azure/settings.h"
 #include "backend/catalog.h"
 
 struct azure_key_said {
@@ -14,3 +15,8 @@ struct azure_key_said {
 /* disk: as in struct escrow_doc. os: "Linux", "Windows" or NULL. */
 int azure_record_add(struct escrow_docs *to, int disk, const char *os,
 		     const struct azure_key_said *s) MUST_USE;
+/* One of each setting, but of the secret that has a record already (known; or
+ * NULL). */
+int azure_record_add_all(struct escrow_docs *to, int disk, const char *os,
+			 const struct rsv_settings *all,
+			 const char *known) MUST_USE;

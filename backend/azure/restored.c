@@ -686,11 +686,10 @@ static int rc_escrow(struct catalog *c, const char *vault, const char *vm,
 			out, -1, f->os,
 			&(struct azure_key_said){ k->secret_url, k->key_url,
 						  k->secret_data });
-	else if (f->secret_url)
-		r = azure_record_add(out, -1, f->os,
-				     &(struct azure_key_said){
-					     f->secret_url, f->key_url, NULL });
-	return r;
+	/* The info is of the disk with the system alone. */
+	return r ? r
+		 : azure_record_add_all(out, -1, f->os, &f->keys,
+					k->secret_url);
 }
 
 static int rc_describe(struct catalog *c, const char *vault, struct json *into)

@@ -84,37 +84,39 @@ static void config_text(const uint8_t *p, size_t len, struct buf *out)
 	buf_add(out, p, len);
 }
 
-/* A member whatever its case: Lun, lun, Uri, uri were all seen. */
-static const struct json *get_folded(const struct json *j, const char *key)
+/* The settings of a disk of the model, in either of their places. */
+static int config_keys(const struct json *disk, struct rsv_settings *to)
 {
-	const char *k;
+	int r = rsv_settings_add(to,
+				 model_get_folded(disk, "encryptionSettings"));
 
-	for (size_t i = 0; (k = json_key_at(j, i)); i++) {
-		if (!strcasecmp(k, key))
-			return json_get(j, k);
-	}
-	return NULL;
+	return r ? r
+		 : rsv_settings_add(
+			   to, model_get_folded(
+				       disk, "encryptionSettingsCollection"));
 }
 
 static int config_disk(const struct json *j, int lun, struct rsv_config *to)
 {
 	struct rsv_config_disk *d = &to->disks[to->ndisks];
-	const char *uri = json_as_str(get_folded(get_folded(j, "vhd"), "uri"));
+	const char *uri = json_as_str(
+		model_get_folded(model_get_folded(j, "vhd"), "uri"));
 	int r;
 
+	r = config_keys(j, &to->keys);
 	/* A managed disk that the job made itself: no VHD. */
-	if (!uri)
-		return 0;
+	if (r || !uri)
+		return r;
 	to->ndisks++;
 	d->lun = lun;
-	r = model_copy_text(json_as_str(get_folded(j, "name")), &d->name);
+	r = model_copy_text(json_as_str(model_get_folded(j, "name")), &d->name);
 	return r ? r : model_copy_text(uri, &d->uri);
 }
 
 static int config_disks(const struct json *profile, struct rsv_config *out)
 {
-	const struct json *os = get_folded(profile, "osDisk");
-	const struct json *data = get_folded(profile, "dataDisks");
+	const struct json *os = model_get_folded(profile, "osDisk");
+	const struct json *data = model_get_folded(profile, "dataDisks");
 	size_t n = json_len(data);
 	int r = 0;
 
@@ -140,21 +142,7 @@ static int config_disks(const struct json *profile, struct rsv_config *out)
 
 static int copy_folded(const struct json *j, const char *key, char **to)
 {
-	return model_copy_text(json_as_str(get_folded(j, key)), to);
-}
-
-static int config_key(const struct json *os, struct rsv_config *out)
-{
-	const struct json *e = get_folded(os, "encryptionSettings");
-	int r = copy_folded(os, "osType", &out->os);
-
-	if (!r)
-		r = copy_folded(get_folded(e, "diskEncryptionKey"), "secretUrl",
-				&out->secret_url);
-	if (!r)
-		r = copy_folded(get_folded(e, "keyEncryptionKey"), "keyUrl",
-				&out->key_url);
-	return r;
+	return model_copy_text(json_as_str(model_get_folded(j, key)), to);
 }
 
 int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
@@ -171,15 +159,16 @@ int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
 		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
 	if (r)
 		return r;
-	profile = get_folded(j, "properties.storageProfile");
+	profile = model_get_folded(j, "properties.storageProfile");
 	if (!profile)
-		profile = get_folded(get_folded(j, "properties"),
-				     "storageProfile");
+		profile = model_get_folded(model_get_folded(j, "properties"),
+					   "storageProfile");
 	if (!profile)
 		return fail(-EPROTO, "no storage profile in it");
 	r = model_copy(j, "name", &got.vm);
 	if (!r)
-		r = config_key(get_folded(profile, "osDisk"), &got);
+		r = copy_folded(model_get_folded(profile, "osDisk"), "osType",
+				&got.os);
 	if (!r)
 		r = config_disks(profile, &got);
 	if (r)
@@ -198,8 +187,7 @@ void rsv_config_release(struct rsv_config *c)
 	free(c->disks);
 	free(c->vm);
 	free(c->os);
-	free(c->secret_url);
-	free(c->key_url);
+	rsv_settings_release(&c->keys);
 	*c = (struct rsv_config){ 0 };
 }
 
@@ -207,7 +195,7 @@ void rsv_config_release(struct rsv_config *c)
 
 static int info_key(const struct json *k, struct rsv_key *key)
 {
-	const char *data = json_as_str(get_folded(k, "SecretData"));
+	const char *data = json_as_str(model_get_folded(k, "SecretData"));
 	int r = copy_folded(k, "SecretUrl", &key->secret_url);
 
 	if (!r)
@@ -247,7 +235,7 @@ int rsv_encryption_info_parse(const void *bytes, size_t len,
 		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
 	if (r)
 		return r;
-	k = get_folded(j, "OsDiskKeyAndSecretDetails");
+	k = model_get_folded(j, "OsDiskKeyAndSecretDetails");
 	if (!k)
 		return fail(-EPROTO, "no OsDiskKeyAndSecretDetails in it");
 	r = info_key(k, &got);

@@ -13,8 +13,8 @@ struct rsv_config_disk {
 };
 struct rsv_config {
 	char *vm;
-	char *os;		    /* "Linux"; may be NULL */
-	char *secret_url, *key_url; /* encryptionSettings; may be NULL */
+	char *os;		  /* "Linux"; may be NULL */
+	struct rsv_settings keys; /* of all its disks */
 	struct rsv_config_disk *disks;
 	size_t ndisks;
 };

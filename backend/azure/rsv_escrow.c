@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * The escrow records of a point of Azure: one of the whole VM, of its keyAndSecret;
- * one of each disk whose restore point names another secret. Where Azure left the
+ * one of each other secret that the restore point of a disk names (of Windows each
+ * volume has its own). Where Azure left the
  * wrapped key out (secretData, in points of today) a record says only which version
  * of which secret it is, which is read in Key Vault when it is needed.
  *
@@ -11,18 +12,12 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include "backend/azure/arm.h"
 #include "backend/azure/record.h"
 #include "backend/azure/rsv_impl.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
-
-static bool same(const char *a, const char *b)
-{
-	return a && b && !strcasecmp(a, b);
-}
 
 /* What the managed disk says today. One that is gone, or that may not be seen, says
  * nothing. */
@@ -49,11 +44,8 @@ static int add_from_disk(struct rsv *r, struct rsv_point_info *i, size_t k,
 	DROP(rsv_settings) struct rsv_settings now = { 0 };
 	int e = disk_settings(r, i->places[k].family, &now);
 
-	if (e || !now.secret_url)
-		return e;
-	return azure_record_add(out, (int)k, i->point.os,
-				&(struct azure_key_said){ now.secret_url,
-							  now.key_url, NULL });
+	return e ? e
+		 : azure_record_add_all(out, (int)k, i->point.os, &now, NULL);
 }
 
 int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
@@ -67,15 +59,9 @@ int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
 			out, -1, i->point.os,
 			&(struct azure_key_said){ key->secret_url, key->key_url,
 						  key->secret_data });
-	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++) {
-		const struct rsv_disk_place *p = &i->places[k];
-
-		if (!p->secret_url || same(p->secret_url, key->secret_url))
-			continue;
-		e = azure_record_add(out, (int)k, i->point.os,
-				     &(struct azure_key_said){
-					     p->secret_url, p->key_url, NULL });
-	}
+	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++)
+		e = azure_record_add_all(out, (int)k, i->point.os,
+					 &i->places[k].keys, key->secret_url);
 	if (e || out->n || !i->point.encrypted)
 		return e;
 	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++)

@@ -71,9 +71,9 @@ bool rsv_is_guid(const char *s, size_t n);
 /* --- rsv_point.c: one point --- */
 
 struct rsv_disk_place {
-	char *id;		    /* of the disk restore point */
-	char *family;		    /* of the managed disk */
-	char *secret_url, *key_url; /* as its restore point has them; or NULL */
+	char *id;		  /* of the disk restore point */
+	char *family;		  /* of the managed disk */
+	struct rsv_settings keys; /* as its restore point has them */
 };
 
 struct rsv_point_info {

@@ -17,8 +17,7 @@ static void info_destroy(struct point_info *p)
 	for (size_t k = 0; i->places && k < i->info.ndisks; k++) {
 		free(i->places[k].id);
 		free(i->places[k].family);
-		free(i->places[k].secret_url);
-		free(i->places[k].key_url);
+		rsv_settings_release(&i->places[k].keys);
 	}
 	free(i->places);
 	free(i->info.disks);
@@ -156,10 +155,8 @@ static int disks_of_snapshot(struct rsv_point_info *i,
 			e = copy_text(family ? family : order[k]->name,
 				      &i->places[k].family);
 		if (!e)
-			e = copy_text(order[k]->secret_url,
-				      &i->places[k].secret_url);
-		if (!e)
-			e = copy_text(order[k]->key_url, &i->places[k].key_url);
+			e = rsv_settings_copy(&order[k]->keys,
+					      &i->places[k].keys);
 		if (e)
 			return e;
 	}

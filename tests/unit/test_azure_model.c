@@ -310,6 +310,50 @@ static void test_encryption_info(void)
 	CHECK_FAILS(-EPROTO, rsv_encryption_info_parse("{}", 2, &k));
 }
 
+static void test_settings(void)
+{
+	DROP(json)
+	struct json *disk = parsed(
+		"{\"properties\":{\"encryptionSettingsCollection\":{\"enabled\":"
+		"true,\"encryptionSettings\":[{\"diskEncryptionKey\":{"
+		"\"secretUrl\":\"https://v/secrets/c/1\"},"
+		"\"keyEncryptionKey\":{\"keyUrl\":\"https://v/keys/k/1\"}},"
+		"{\"diskEncryptionKey\":{\"secretUrl\":"
+		"\"https://v/secrets/d/1\"},\"keyEncryptionKey\":null},{},"
+		"{\"diskEncryptionKey\":{\"secretUrl\":"
+		"\"https://V/secrets/C/1\"}}]}}}");
+	DROP(json)
+	struct json *one = parsed("{\"DiskEncryptionKey\":{\"SecretUrl\":"
+				  "\"https://v/secrets/e/1\"}}");
+	DROP(json) struct json *none = parsed("{}");
+	DROP(buf) struct buf many = BUF_INIT(65536);
+	DROP(rsv_settings) struct rsv_settings s = { 0 }, t = { 0 }, u = { 0 };
+	DROP(json) struct json *too_many = NULL;
+
+	CHECK_OK(rsv_settings_parse(disk, &s));
+	CHECK_U64(s.count, 2);
+	CHECK_STR(s.v[0].key_url, "https://v/keys/k/1");
+	CHECK_STR(s.v[1].secret_url, "https://v/secrets/d/1");
+	CHECK(!s.v[1].key_url);
+	CHECK_OK(rsv_settings_copy(&s, &t));
+	CHECK_OK(rsv_settings_add(&t, one));
+	CHECK_OK(rsv_settings_add(&t, none));
+	CHECK_OK(rsv_settings_add(&t, NULL));
+	CHECK_U64(t.count, 3);
+	CHECK(rsv_settings_have(&t, "https://v/secrets/E/1"));
+	CHECK(!rsv_settings_have(&t, "https://v/secrets/f/1"));
+	CHECK(!rsv_settings_have(&t, NULL));
+	buf_str(&many, "[");
+	for (int i = 0; i < 129; i++)
+		buf_printf(&many,
+			   "%s{\"diskEncryptionKey\":{\"secretUrl\":\"%d\"}}",
+			   i ? "," : "", i);
+	buf_str(&many, "]");
+	too_many = parsed(buf_cstr(&many));
+	CHECK_SAYS(-EPROTO, "more than 128 keys",
+		   rsv_settings_add(&u, too_many));
+}
+
 static void test_pages(void)
 {
 	DROP(json) struct json *j = NULL;
@@ -448,6 +492,7 @@ int main(void)
 	test_snapshots();
 	test_config();
 	test_encryption_info();
+	test_settings();
 	test_pages();
 	test_ranges();
 	test_grants();

@@ -15,6 +15,10 @@ python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography
 
 encrypted_disk os.raw -L rootfs
 start_keyvaults
+# Of another volume, as each of Windows has its own.
+passphrase bek2 two
+other=$(openssl pkeyutl -encrypt -pubin -inkey kek.pub -in bek2 \
+	-pkeyopt rsa_padding_mode:oaep | base64 -w0 | tr '+/' '-_' | tr -d =)
 
 tags='"DiskEncryptionKeyFileName": "LinuxPassPhraseFileName", "MachineName": "web-01"'
 # point DAY DISK-NAME MEMBERS [OF-DISK]: of the world
@@ -32,9 +36,10 @@ azure_post world "$(
       "DiskEncryptionKeyEncryptionKeyURL": "$kv1/keys/kek/$v1",
       "DiskEncryptionKeyEncryptionAlgorithm": "RSA-OAEP"}}}},
     "plain": {"versions": {"$v1": {"value": "$plain", "contentType": "BEK", "tags": {$tags}}}},
+    "other": {"versions": {"$v1": {"value": "$other", "contentType": "Wrapped BEK", "tags": {}}}},
     "gone": {"deleted": 12, "versions": {}}}},
   "kv2": {"keys": {"kek": {"versions": {"$v1": {"pem": "$PWD/kek.pem"}}}}}},
- "managed_disks": {"now": {$both}},
+ "managed_disks": {"now": [{"secretUrl": "$kv1/secrets/other/$v1", "keyUrl": "$kv1/keys/kek/$v1"}, {$both}]},
  "vaults": [{"name": "contoso-rsv", "rg": "Backup-RG", "items": [{"vm": "web-01", "rg": "Web-RG", "points": [
   $(point 1 os "\"key\": {$both, \"secretData\": \"$wrapped\"}"),
   $(point 2 os "\"key\": {$both}"),
@@ -78,6 +83,10 @@ opens 5
 azure_reset
 opens 6
 assert_eq "$(azure_count '^arm GET .*/disks/now')" 1
+# Each volume of a disk has a setting of its own: the second one opened it.
+assert_eq "$(jq -r .secretUrl $vm/2026-01-06T00-00-00Z/escrow/*.json | sed 's|.*/secrets/||' | sort)" \
+	"other/$v1
+wrapped/$v1"
 assert_contains "$(locked 7)" \
 	"can be recovered for 12 days more: 'az keyvault secret recover --vault-name kv1 --name gone'"
 # Those were more points than Azure lets be read at a time: what is not in use made

@@ -22,7 +22,7 @@ cat >world.json <<END
  "vaults": [{"name": "contoso-rsv", "rg": "Backup-RG", "items": [{"vm": "web-01", "rg": "R", "points": [
   $(point 1 "\"secretUrl\": \"https://kv/secrets/s/$v1\", \"keyUrl\": \"https://kv/keys/kek/$v1\", \"secretData\": \"$wrapped\"")]}]}],
  "containers": {"staging": {"empty": {"readme.txt": {"text": "x"}},
-  "half": {"config-w-1.json": {"utf16": "{\"name\": \"w\", \"properties.storageProfile\": {\"osDisk\": {\"name\": \"w-osdisk-20260726-131655\", \"osType\": \"Linux\", \"vhd\": {\"Uri\": \"https://x/y/w-osdisk-20260726-131655.vhd\"}}}}"},
+  "half": {"config-w-1.json": {"utf16": "{\"name\": \"w\", \"properties.storageProfile\": {\"osDisk\": {\"name\": \"w-osdisk-20260726-131655\", \"osType\": \"Windows\", \"encryptionSettings\": [{\"diskEncryptionKey\": {\"secretUrl\": \"https://kv/secrets/s/$v1\"}}, {\"diskEncryptionKey\": {\"secretUrl\": \"https://kv/secrets/t/$v1\"}, \"keyEncryptionKey\": {\"keyUrl\": \"https://kv/keys/kek/$v1\"}}], \"vhd\": {\"Uri\": \"https://x/y/w-osdisk-20260726-131655.vhd\"}}}}"},
    "encryption-info-1.json": {"text": "{\"OsDiskKeyAndSecretDetails\": {\"SecretUrl\": \"https://kv/secrets/s/$v1\", \"SecretData\": \"$plain\"}}"}},
   "bad": {"config-w-1.json": {"text": "{"}}}}}
 END
@@ -67,6 +67,9 @@ assert_eq "$(jq -r .kek <<<"$OUT")" null
 # A disk without its VHD; a key that is not wrapped is in nothing that is shown.
 mount_vault "${blob[@]}" az://staging/half mnt
 assert_contains "$(cat mnt/half/w/latest/disks/os.txt)" "its VHD is not in az://staging/half"
+# The settings of its other volumes are records as well.
+assert_eq "$(jq -r .secretUrl mnt/half/w/latest/escrow/*.json | sort)" "https://kv/secrets/s/$v1
+https://kv/secrets/t/$v1"
 assert_lacks "$(cat mnt/half/w/latest/escrow/* mnt/half/w/latest/point.json)" "$plain"
 umount_vault mnt
 run_fails 1 vaultctl list "${blob[@]}" az://staging/empty

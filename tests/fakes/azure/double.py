@@ -104,6 +104,14 @@ def kv_error(status, code, message, inner=None):
     return Answer(status, {"error": error})
 
 
+def key_settings(key):
+    """Which secret and which key: {"secretUrl", "keyUrl"}, as the settings of a disk have it."""
+    out = {"diskEncryptionKey": {"secretUrl": key["secretUrl"], "sourceVault": {"id": "x"}}}
+    if key.get("keyUrl"):
+        out["keyEncryptionKey"] = {"keyUrl": key["keyUrl"], "sourceVault": {"id": "x"}}
+    return out
+
+
 class Faults:
     """Scripted faults, the first that matches is applied.
 
@@ -508,12 +516,7 @@ class World:
             if not d.get("no_size"):
                 out["diskSizeGB"] = d.get("gib") or -(-os.path.getsize(d["image"]) >> 30)
             if d.get("key"):
-                out["encryptionSettings"] = {
-                    "enabled": True,
-                    "diskEncryptionKey": {"secretUrl": d["key"]["secretUrl"], "sourceVault": {"id": "x"}}}
-                if d["key"].get("keyUrl"):
-                    out["encryptionSettings"]["keyEncryptionKey"] = {
-                        "keyUrl": d["key"]["keyUrl"], "sourceVault": {"id": "x"}}
+                out["encryptionSettings"] = dict(key_settings(d["key"]), enabled=True)
             return out
         profile = {}
         data = []
@@ -1047,17 +1050,15 @@ class Services:
         return arm_error(404, "ResourceNotFound", "The Resource '%s' was not found." % path)
 
     def managed_disk(self, path, name):
-        """The disk of a machine, as it is now: {"managed_disks": {NAME: KEY}}."""
+        """The disk of a machine, as it is now: {"managed_disks": {NAME: KEY or [KEY of a volume, …]}}."""
         disk = self.w.c.get("managed_disks", {}).get(name)
         if disk is None:
             return arm_error(404, "ResourceNotFound", "The Resource 'Microsoft.Compute/disks/%s' was not found." % name)
-        settings = {"diskEncryptionKey": {"secretUrl": disk["secretUrl"], "sourceVault": {"id": "x"}}}
-        if disk.get("keyUrl"):
-            settings["keyEncryptionKey"] = {"keyUrl": disk["keyUrl"], "sourceVault": {"id": "x"}}
+        keys = disk if isinstance(disk, list) else [disk]
         return Answer(200, {"id": path, "name": name, "location": "westeurope", "properties": {
             "osType": "Linux", "diskSizeGB": 1, "provisioningState": "Succeeded", "diskState": "Attached",
             "encryptionSettingsCollection": {"enabled": True, "encryptionSettingsVersion": "1.1",
-                                             "encryptionSettings": [settings]}}})
+                                             "encryptionSettings": [key_settings(k) for k in keys]}}})
 
     def restore_point(self, req, item, point, m):
         w = self.w
