@@ -2,6 +2,8 @@
 /* Passphrases and PINs: from a file, a descriptor or the terminal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -64,12 +66,91 @@ static int read_file(const char *path, struct secret **ret)
 		     : trimmed(secret_bytes(all), secret_size(all), path, ret);
 }
 
-/* A line, not shown. Control-C is read as a character, so that no signal leaves
- * the terminal as it is here. */
+/* --- the terminal --- */
+
+/*
+ * A signal that ends the process would leave the terminal without echo: while it is
+ * so the signal only wakes the reader, and takes effect, as it would have, once the
+ * terminal is as it was. A pipe wakes, since the signal may come to any thread. One
+ * prompt at a time, by the main thread.
+ */
+static const int enders[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+
+struct watch {
+	int wake[2]; /* a byte for each signal: its number */
+	struct sigaction before[ARRAY_SIZE(enders)];
+};
+
+static int wake_fd;
+
+static void wake(int sig)
+{
+	int saved = errno;
+	uint8_t byte = (uint8_t)sig;
+
+	/* Full: woken already. */
+	if (write(wake_fd, &byte, 1) < 0)
+		errno = saved;
+}
+
+static int watch_begin(struct watch *w)
+{
+	struct sigaction act = { .sa_handler = wake, .sa_flags = SA_RESTART };
+
+	if (pipe2(w->wake, O_CLOEXEC | O_NONBLOCK) < 0)
+		return fail_errno(errno, "a pipe");
+	wake_fd = w->wake[1];
+	sigfillset(&act.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(enders); i++) {
+		sigaction(enders[i], NULL, &w->before[i]);
+		/* nohup means to ignore it. */
+		if (w->before[i].sa_handler != SIG_IGN)
+			sigaction(enders[i], &act, NULL);
+	}
+	return 0;
+}
+
+/* Returns the signal that came, which has had its effect if that was not the end; 0:
+ * none. */
+static int watch_end(struct watch *w)
+{
+	uint8_t sig = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(enders); i++)
+		sigaction(enders[i], &w->before[i], NULL);
+	if (read(w->wake[0], &sig, 1) == 1)
+		raise(sig);
+	close(w->wake[0]);
+	close(w->wake[1]);
+	return sig;
+}
+
+/* As read(), but -1 with EINTR when a signal woke it. */
+static ssize_t read_line(int tty, const struct watch *w, struct secret *line)
+{
+	struct pollfd on[] = { { .fd = tty, .events = POLLIN },
+			       { .fd = w->wake[0], .events = POLLIN } };
+	int r;
+
+	do
+		r = poll(on, ARRAY_SIZE(on), -1);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -1;
+	if (on[1].revents) {
+		errno = EINTR;
+		return -1;
+	}
+	return read(tty, secret_bytes(line), PASS_MAX + 1);
+}
+
+/* A line, not shown. Control-C is read as a character. */
 static int ask(int tty, const char *prompt, struct secret **ret)
 {
 	DROP(secret) struct secret *line = NULL;
 	struct termios before, quiet;
+	struct watch w;
+	int sig, error;
 	ssize_t n;
 	int r = secret_new(PASS_MAX + 1, &line);
 
@@ -77,6 +158,9 @@ static int ask(int tty, const char *prompt, struct secret **ret)
 		return r;
 	if (tcgetattr(tty, &before) < 0)
 		return fail_errno(errno, "the terminal");
+	r = watch_begin(&w);
+	if (r < 0)
+		return r;
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	quiet.c_lflag |= ICANON | ECHONL;
@@ -84,12 +168,14 @@ static int ask(int tty, const char *prompt, struct secret **ret)
 	/* First, so that nothing typed at the prompt is shown, or lost. */
 	tcsetattr(tty, TCSAFLUSH, &quiet);
 	dprintf(tty, "%s: ", prompt);
-	do
-		n = read(tty, secret_bytes(line), PASS_MAX + 1);
-	while (n < 0 && errno == EINTR);
+	n = read_line(tty, &w, line);
+	error = errno;
 	tcsetattr(tty, TCSAFLUSH, &before);
+	sig = watch_end(&w);
+	if (sig)
+		return fail(-ECANCELED, "stopped by %s", strsignal(sig));
 	if (n < 0)
-		return fail_errno(errno, "the terminal");
+		return fail_errno(error, "the terminal");
 	if (n == 0 || memchr(secret_bytes(line), CTRL_C, (size_t)n))
 		return fail(-ECANCELED, "no passphrase was given");
 	return trimmed(secret_bytes(line), (size_t)n, "the terminal", ret);

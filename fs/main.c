@@ -373,6 +373,32 @@ static int run_and_tell(const struct args *a, const char *mountpoint,
 	return r ? 1 : 0;
 }
 
+static pid_t waited_for;
+
+static void pass_on(int sig)
+{
+	int saved = errno;
+
+	kill(waited_for, sig);
+	errno = saved;
+}
+
+/* Who ends the command means the child, which may be at a prompt. */
+static void pass_signals_to(pid_t child)
+{
+	static const int enders[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	struct sigaction act = { .sa_handler = pass_on,
+				 .sa_flags = SA_RESTART };
+	struct sigaction old;
+
+	waited_for = child;
+	for (size_t i = 0; i < ARRAY_SIZE(enders); i++) {
+		if (!sigaction(enders[i], NULL, &old) &&
+		    old.sa_handler != SIG_IGN)
+			sigaction(enders[i], &act, NULL);
+	}
+}
+
 /* 0 once the mount answers, else what the child ended with. */
 static int wait_for_child(pid_t child, int pipe)
 {
@@ -416,6 +442,7 @@ static int run_in_background(const struct args *a, const char *mountpoint)
 		return run_and_tell(a, mountpoint, &bg);
 	}
 	close(ends[1]);
+	pass_signals_to(child);
 	return wait_for_child(child, ends[0]);
 }
 

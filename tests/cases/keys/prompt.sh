@@ -78,6 +78,47 @@ on_terminal "$phrase\n" bash -c \
 assert_contains " $(tr ';\n' '  ' <state)" " echo "
 assert_contains " $(tr ';\n' '  ' <state)" " isig "
 
+# Nor does a signal at the prompt leave it as it is there, and what it does is done.
+cat >signalled.py <<'END'
+import fcntl, os, pty, select, signal, subprocess, sys, termios
+sig, argv = getattr(signal, sys.argv[1]), sys.argv[2:]
+tty, side = pty.openpty()
+def own():
+    os.setsid()
+    fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+p = subprocess.Popen(argv, stdin=side, stdout=side, stderr=side, preexec_fn=own)
+seen = b""
+def read():
+    global seen
+    if not select.select([tty], [], [], 100)[0]:
+        sys.exit(f"nothing for a long time after {seen!r}")
+    seen += os.read(tty, 4096)
+while not seen.endswith(b": "):
+    read()
+shown = lambda: termios.tcgetattr(side)[3] & termios.ECHO
+if shown():
+    sys.exit("what is typed would be shown")
+p.send_signal(sig)
+# It may wait until what it writes is read.
+while True:
+    try:
+        code = p.wait(0.1)
+        break
+    except subprocess.TimeoutExpired:
+        if select.select([tty], [], [], 0)[0]:
+            read()
+if not shown():
+    sys.exit("the terminal is left without echo")
+while select.select([tty], [], [], 0)[0]:
+    read()
+print(code, seen.decode().replace("\r", ""))
+END
+for sig in SIGTERM SIGINT SIGHUP; do
+	run_ok python3 signalled.py $sig vaultkey unwrap record.json -k kek.pem --out out
+	assert_eq "${OUT%% *}" 1 "$OUT"
+	assert_contains "$OUT" "kek.pem: stopped by "
+done
+
 # No terminal: said, and not waited for.
 run_fails 1 vaultkey unwrap record.json -k kek.pem </dev/null
 assert_contains "$ERR" "kek.pem is encrypted: add ,pass-file=FILE or ,pass-fd=N"
@@ -89,6 +130,10 @@ head -c 100K /dev/zero >os.img
 vaultctl backup -q vault vm -d os=os.img
 mkdir mnt
 at_exit fusermount3 -uzq mnt
+# The signal comes to the one that waits for it in the foreground.
+run_ok python3 signalled.py SIGTERM vaultfs --kek kek.pem vault mnt
+assert_eq "${OUT%% *}" 1 "$OUT"
+assert_contains "$OUT" "kek.pem: stopped by Terminated"
 on_terminal 'wrong\n' vaultfs --kek kek.pem vault mnt
 assert_eq "$CODE" 1 "$OUT $ERR"
 asked_once
