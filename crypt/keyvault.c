@@ -5,6 +5,7 @@
  */
 #include "crypt/keyvault.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -519,40 +520,69 @@ int keyvault_restore(const struct kv_url *u, const void *blob, size_t size)
 	return r;
 }
 
+/* What needs no escape in JSON: all that a BEK is kept as. */
+static bool is_base64(const struct secret *value)
+{
+	const uint8_t *p = secret_bytes((struct secret *)(uintptr_t)value);
+
+	for (size_t i = 0; i < secret_size(value); i++) {
+		if (!isalnum(p[i]) && (!p[i] || !strchr("+/=-_", p[i])))
+			return false;
+	}
+	return true;
+}
+
+/* The request but for its value, which does not pass through json-c. */
+static int set_rest(const char *content_type, const struct json *tags,
+		    char **text, size_t *n)
+{
+	DROP(json) struct json *j = json_object(), *copy = NULL;
+	DROP(mem) char *tag_text = NULL;
+	int r = 0;
+
+	if (content_type && *content_type)
+		json_set_str(j, "contentType", content_type);
+	if (tags) {
+		r = json_text(tags, false, &tag_text, n);
+		if (!r)
+			r = json_parse(tag_text, *n, DEPTH, &copy);
+		json_set(j, "tags", take(copy));
+	}
+	return r ? r : json_text(j, false, text, n);
+}
+
 int keyvault_set_secret(const struct kv_url *u, struct secret *value,
 			const char *content_type, const struct json *tags)
 {
 	DROP(http_response) struct http_response a = { 0 };
-	DROP(json) struct json *j = json_object(), *copy = NULL;
-	DROP(mem) char *text = NULL, *tag_text = NULL;
-	DROP(wiped_buf) struct buf v = BUF_INIT(SECRET_MAX + 1);
+	DROP(mem) char *rest = NULL;
+	DROP(wiped_buf) struct buf body = BUF_INIT(2 * SECRET_MAX);
 	char path[2 * KV_NAME_MAX];
 	struct kv_call k = { .host = host_of(u),
 			     .method = "PUT",
 			     .path = path };
 	size_t n = 0;
-	int r = 0;
+	int r = set_rest(content_type, tags, &rest, &n);
 
-	buf_add(&v, secret_bytes(value), secret_size(value));
-	json_set_str(j, "value", buf_cstr(&v));
-	if (content_type && *content_type)
-		json_set_str(j, "contentType", content_type);
-	if (tags) {
-		r = json_text(tags, false, &tag_text, &n);
-		if (!r)
-			r = json_parse(tag_text, n, DEPTH, &copy);
-		json_set(j, "tags", take(copy));
-	}
-	if (!r)
-		r = json_text(j, false, &text, &n);
+	if (r)
+		return r;
+	if (!is_base64(value))
+		return fail(-EPROTO, "the value of secret %s is not base64",
+			    u->name);
+	/* At once, so that no smaller buffer is left behind. */
+	if (!buf_reserve(&body, secret_size(value) + n + 32))
+		return buf_check(&body, "a request");
+	buf_str(&body, "{\"value\":\"");
+	buf_add(&body, secret_bytes(value), secret_size(value));
+	/* rest is "{…}": its members follow. */
+	buf_str(&body, strcmp(rest, "{}\n") ? "\"," : "\"");
+	buf_add(&body, rest + 1, n - 1);
+	r = buf_check(&body, "a request");
 	if (r)
 		return r;
 	snprintf(path, sizeof(path), "/secrets/%s", u->name);
-	k.body = text;
-	k.len = n;
+	k.body = body.data;
+	k.len = body.len;
 	r = do_call(&k, &a);
-	explicit_bzero(text, n);
-	if (!r)
-		r = settle(u, "set", &a);
-	return r;
+	return r ? r : settle(u, "set", &a);
 }

@@ -321,7 +321,7 @@ int arm_get(struct azure *az, const char *what, const char *path,
 		r = get_url(az, what, buf_cstr(&url), &a);
 	if (r)
 		return r;
-	r = json_parse(text_of(&a), a.body.len, ARM_DEPTH, ret);
+	r = json_parse_secret(text_of(&a), a.body.len, ARM_DEPTH, ret);
 	/* A recovery point may have a key in it. */
 	buf_wipe(&a.body);
 	return r ? blame(r, "%s", what) : 0;

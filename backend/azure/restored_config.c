@@ -210,36 +210,26 @@ static int info_key(const struct json *k, struct rsv_key *key)
 	return r;
 }
 
-/* Overwrites the keys in what was parsed. */
-static void wipe_info(const struct json *k)
-{
-	struct json *j = (struct json *)(uintptr_t)k;
-	const char *key;
-
-	for (size_t i = 0; (key = json_key_at(j, i)); i++)
-		json_wipe_str(j, key);
-}
-
 int rsv_encryption_info_parse(const void *bytes, size_t len,
 			      struct rsv_key *out)
 {
 	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	DROP(rsv_key) struct rsv_key got = { 0 };
-	DROP(json) struct json *j = NULL;
+	DROP(secret_json) struct json *j = NULL;
 	const struct json *k;
 	int r;
 
 	config_text(bytes, len, &text);
 	r = buf_check(&text, "the encryption info of restored disks");
 	if (!r)
-		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
+		r = json_parse_secret((char *)text.data, text.len, ARM_DEPTH,
+				      &j);
 	if (r)
 		return r;
 	k = model_get_folded(j, "OsDiskKeyAndSecretDetails");
 	if (!k)
 		return fail(-EPROTO, "no OsDiskKeyAndSecretDetails in it");
 	r = info_key(k, &got);
-	wipe_info(k);
 	if (r)
 		return r;
 	*out = got;

@@ -331,7 +331,7 @@ static int facts_of(struct rsv_point_info *i, const struct rsv_place *p)
 static int get_point(struct rsv *r, const struct rsv_item *item,
 		     const char *name, struct rsv_point *out)
 {
-	DROP(json) struct json *j = NULL;
+	DROP(secret_json) struct json *j = NULL;
 	char path[ARM_ID_MAX + 256], what[400];
 	int e;
 

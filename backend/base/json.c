@@ -48,6 +48,28 @@ struct json *json_array(void)
 	return out(json_object_new_array());
 }
 
+static int wipe_string(json_c_object *o, int flags, json_c_object *parent,
+		       const char *key, size_t *index, void *arg)
+{
+	if (json_object_is_type(o, json_type_string))
+		explicit_bzero((char *)(uintptr_t)json_object_get_string(o),
+			       (size_t)json_object_get_string_len(o));
+	return JSON_C_VISIT_RETURN_CONTINUE;
+}
+
+static void wipe_tree(json_c_object *o)
+{
+	/* It fails where the visitor does, which does not. */
+	if (o && json_c_visit(o, 0, wipe_string, NULL) < 0)
+		err_clear();
+}
+
+void json_close_secret(struct json *j)
+{
+	wipe_tree(in(j));
+	json_close(j);
+}
+
 void json_close(struct json *j)
 {
 	json_object_put(in(j));
@@ -420,23 +442,31 @@ static void close_tokener(struct json_tokener *tok)
 
 DROP_DEFINE(tokener, struct json_tokener *, close_tokener)
 
-int json_parse(const char *text, size_t len, int max_depth, struct json **ret)
+/* json-c collects each token in a buffer that grows: here once, so that no smaller
+ * one is left behind. */
+static int grow_once(struct json_tokener *tok, size_t len)
 {
-	DROP(tokener) struct json_tokener *tok = NULL;
+	if (printbuf_memset(tok->pb, (int)len, 0, 1) < 0)
+		return fail(-ENOMEM, "out of memory for JSON");
+	printbuf_reset(tok->pb);
+	return 0;
+}
+
+/* What it had collected too, where the text was refused. */
+static void wipe_tokener(struct json_tokener *tok, bool refused)
+{
+	for (int i = 0; refused && i <= tok->depth; i++)
+		wipe_tree(tok->stack[i].current);
+	explicit_bzero(tok->pb->buf, (size_t)tok->pb->size);
+}
+
+static int parse(struct json_tokener *tok, const char *text, size_t len,
+		 struct json **ret)
+{
 	json_c_object *o;
 	enum json_tokener_error e;
 	size_t end;
-	int r;
 
-	if (len > INT_MAX)
-		return fail(-EPROTO, "JSON: larger than 2 GiB");
-	r = scan(text, len, max_depth);
-	if (r < 0)
-		return r;
-	/* json-c counts the values too: one level more than the brackets. */
-	tok = json_tokener_new_ex(max_depth > 0 ? max_depth + 2 : 2);
-	if (!tok)
-		return fail(-ENOMEM, "out of memory for JSON");
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT |
 					    JSON_TOKENER_ALLOW_TRAILING_CHARS);
 	o = json_tokener_parse_ex(tok, text, (int)len);
@@ -454,11 +484,46 @@ int json_parse(const char *text, size_t len, int max_depth, struct json **ret)
 	while (end < len && strchr(" \t\r\n", text[end]))
 		end++;
 	if (end < len) {
-		json_object_put(o);
+		json_close_secret(out(o));
 		return bad(end, "more than one value");
 	}
 	*ret = out(o);
 	return 0;
+}
+
+static int parse_text(const char *text, size_t len, int max_depth, bool secret,
+		      struct json **ret)
+{
+	DROP(tokener) struct json_tokener *tok = NULL;
+	int r;
+
+	if (len > INT_MAX / 2)
+		return fail(-EPROTO, "JSON: larger than 1 GiB");
+	r = scan(text, len, max_depth);
+	if (r < 0)
+		return r;
+	/* json-c counts the values too: one level more than the brackets. */
+	tok = json_tokener_new_ex(max_depth > 0 ? max_depth + 2 : 2);
+	if (!tok)
+		return fail(-ENOMEM, "out of memory for JSON");
+	if (secret)
+		r = grow_once(tok, len + 1);
+	if (r == 0)
+		r = parse(tok, text, len, ret);
+	if (secret)
+		wipe_tokener(tok, r < 0);
+	return r;
+}
+
+int json_parse(const char *text, size_t len, int max_depth, struct json **ret)
+{
+	return parse_text(text, len, max_depth, false, ret);
+}
+
+int json_parse_secret(const char *text, size_t len, int max_depth,
+		      struct json **ret)
+{
+	return parse_text(text, len, max_depth, true, ret);
 }
 
 static json_c_object *typed(const struct json *j, enum json_type type)

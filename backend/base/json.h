@@ -38,6 +38,12 @@ int json_text(const struct json *j, bool pretty, char **ret,
  * well: integers beyond 64 bits, and NUL in strings. */
 int json_parse(const char *text, size_t len, int max_depth,
 	       struct json **ret) MUST_USE;
+/* The same, of a text with secrets: none of it is left in memory but in the tree, to
+ * be closed by json_close_secret(), and in text, which is the caller's to wipe. */
+int json_parse_secret(const char *text, size_t len, int max_depth,
+		      struct json **ret) MUST_USE;
+/* Overwrites each string of a tree that nobody else holds, and closes it. */
+void json_close_secret(struct json *j);
 /* Members; NULL or the default when absent or of another type. Borrowed. */
 struct json *json_get(const struct json *obj, const char *key);
 const char *json_get_str(const struct json *obj, const char *key);
@@ -55,3 +61,4 @@ const char *json_as_str(const struct json *j); /* NULL for no string */
 const char *json_key_at(const struct json *obj, size_t i);
 
 DROP_DEFINE(json, struct json *, json_close)
+DROP_DEFINE(secret_json, struct json *, json_close_secret)

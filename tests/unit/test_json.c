@@ -338,8 +338,92 @@ static void test_round(void)
 		  json_get_str(o, json_key_at(o, 0)));
 }
 
+#ifndef __SANITIZE_ADDRESS__
+/* A secret that is nowhere but where it is put. */
+static char secret_at(size_t i)
+{
+	return (char)('A' + ((uint32_t)i * 2654435761u >> 13) % 26);
+}
+
+#define SECRET_LEN 400
+#define SECRET_PART 64 /* of its middle: free() overwrites the beginning */
+
+/* How often a part of it is in the heap. */
+static int in_heap(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	int found = 0;
+
+	CHECK(maps != NULL);
+	while (fgets(line, sizeof(line), maps)) {
+		unsigned long from, to;
+
+		if (!strstr(line, "[heap]") ||
+		    sscanf(line, "%lx-%lx", &from, &to) != 2)
+			continue;
+		for (const char *p = (const char *)from;
+		     p + SECRET_PART <= (const char *)to; p++) {
+			size_t i = 0;
+
+			while (i < SECRET_PART && p[i] == secret_at(200 + i))
+				i++;
+			found += i == SECRET_PART;
+		}
+	}
+	fclose(maps);
+	return found;
+}
+
+/* {"a":"SECRET","b":"x…"}: what follows makes json-c's buffers grow. */
+static char *secret_text(size_t *len)
+{
+	char *text = malloc(8192);
+	size_t n;
+
+	CHECK(text != NULL);
+	n = (size_t)snprintf(text, 8192, "{\"a\":\"");
+	for (size_t i = 0; i < SECRET_LEN; i++)
+		text[n++] = secret_at(i);
+	n += (size_t)snprintf(text + n, 16, "\",\"b\":\"");
+	memset(text + n, 'x', 4000);
+	n += 4000;
+	n += (size_t)snprintf(text + n, 16, "\"}");
+	*len = n;
+	return text;
+}
+
+static void test_secret(void)
+{
+	struct json *j = NULL;
+	size_t len;
+	char *text = secret_text(&len);
+
+	CHECK_U64(in_heap(), 1);
+	CHECK_OK(json_parse_secret(text, len, 2, &j));
+	CHECK_U64(in_heap(), 2);
+	json_close_secret(j);
+	CHECK_U64(in_heap(), 1);
+	/* Nor of what is refused. */
+	text[len - 1] = ']';
+	CHECK_FAILS(-EPROTO, json_parse_secret(text, len, 2, &j));
+	CHECK_U64(in_heap(), 1);
+	/* That is looked for where it would be. */
+	text[len - 1] = '}';
+	CHECK_OK(json_parse(text, len, 2, &j));
+	json_close(j);
+	CHECK(in_heap() > 1);
+	explicit_bzero(text, len);
+	free(text);
+	json_close_secret(NULL);
+}
+#endif
+
 int main(void)
 {
+#ifndef __SANITIZE_ADDRESS__
+	test_secret();
+#endif
 	test_build();
 	test_pretty();
 	test_f64();
