@@ -317,4 +317,5 @@ help:
 	@echo
 	@echo 'SAN=address,undefined or SAN=thread builds (and checks) with sanitizers,'
 	@echo 'WERROR=1 makes warnings errors, V=1 shows commands, O=DIR builds elsewhere.'
-	@echo 'CHECK_FULL=1 in the environment makes some tests walk farther.'
+	@echo 'CHECK_FULL=1 in the environment makes some tests walk farther; TMPDIR=DIR has them'
+	@echo 'on a disk (they are in memory where there is enough of it).'
