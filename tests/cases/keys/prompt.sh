@@ -78,7 +78,12 @@ on_terminal "$phrase\n" bash -c \
 assert_contains " $(tr ';\n' '  ' <state)" " echo "
 assert_contains " $(tr ';\n' '  ' <state)" " isig "
 
-# Nor does a signal at the prompt leave it as it is there, and what it does is done.
+# Nor does a signal at the prompt leave it as it is there, and what it does is done. Who
+# asks is a thread for which the main one waits; and ThreadSanitizer keeps back what is
+# sent to one that waits for another.
+signals() {
+	[[ $SAN != *thread* ]]
+}
 cat >signalled.py <<'END'
 import fcntl, os, pty, select, signal, subprocess, sys, termios
 sig, argv = getattr(signal, sys.argv[1]), sys.argv[2:]
@@ -114,6 +119,7 @@ while select.select([tty], [], [], 0)[0]:
 print(code, seen.decode().replace("\r", ""))
 END
 for sig in SIGTERM SIGINT SIGHUP; do
+	signals || continue
 	run_ok python3 signalled.py $sig vaultkey unwrap record.json -k kek.pem --out out
 	assert_eq "${OUT%% *}" 1 "$OUT"
 	assert_contains "$OUT" "kek.pem: stopped by "
@@ -131,9 +137,11 @@ vaultctl backup -q vault vm -d os=os.img
 mkdir mnt
 at_exit fusermount3 -uzq mnt
 # The signal comes to the one that waits for it in the foreground.
-run_ok python3 signalled.py SIGTERM vaultfs --kek kek.pem vault mnt
-assert_eq "${OUT%% *}" 1 "$OUT"
-assert_contains "$OUT" "kek.pem: stopped by Terminated"
+if signals; then
+	run_ok python3 signalled.py SIGTERM vaultfs --kek kek.pem vault mnt
+	assert_eq "${OUT%% *}" 1 "$OUT"
+	assert_contains "$OUT" "kek.pem: stopped by Terminated"
+fi
 on_terminal 'wrong\n' vaultfs --kek kek.pem vault mnt
 assert_eq "$CODE" 1 "$OUT $ERR"
 asked_once
