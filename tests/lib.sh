@@ -195,8 +195,7 @@ wait_until() {
 
 # A path as mountinfo has it.
 _mount_name() {
-	local name
-	local dir=$1
+	local name dir=$1
 	[[ $dir == /* ]] || dir=$PWD/$dir
 	while [[ $dir == */ ]]; do
 		dir=${dir%/}

@@ -604,17 +604,13 @@ static int parse_point(const struct json *j, struct rsv_point *out)
 	return 0;
 }
 
-int rsv_point_parse(struct json *j, struct rsv_point *out)
+int rsv_point_parse(const struct json *j, struct rsv_point *out)
 {
-	const struct json *p = json_get(j, "properties");
-	const struct json *k = json_get(p, "keyAndSecret");
 	int r = parse_point(j, out);
 
 	if (r)
 		return r;
-	r = key_of(p, out);
-	json_wipe_str(json_get(k, "bekDetails"), "secretData");
-	json_wipe_str(json_get(k, "kekDetails"), "keyBackupData");
+	r = key_of(json_get(j, "properties"), out);
 	if (r)
 		rsv_point_release(out);
 	return r;

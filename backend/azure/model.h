@@ -101,8 +101,9 @@ int rsv_points_add(struct rsv_points *to, const struct json *values) MUST_USE;
 /* When all are there: ascending in time, which is unique then: of two in one tick
  * of the service's clock (100 ns) the later by name comes a nanosecond later. */
 void rsv_points_order(struct rsv_points *l);
-/* One point, from the answer that has only it; the keys in j are wiped. */
-int rsv_point_parse(struct json *j, struct rsv_point *out) MUST_USE;
+/* One point, from the answer that has only it. There may be keys in j
+ * (json_close_secret()). */
+int rsv_point_parse(const struct json *j, struct rsv_point *out) MUST_USE;
 void rsv_point_release(struct rsv_point *p);
 void rsv_points_release(struct rsv_points *l);
 

@@ -84,6 +84,20 @@ static void config_text(const uint8_t *p, size_t len, struct buf *out)
 	buf_add(out, p, len);
 }
 
+/* What a blob has in it; close it by json_close_secret(). */
+static int blob_json(const void *bytes, size_t len, const char *what,
+		     struct json **ret)
+{
+	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	int r;
+
+	config_text(bytes, len, &text);
+	r = buf_check(&text, what);
+	return r ? r
+		 : json_parse_secret((char *)text.data, text.len, ARM_DEPTH,
+				     ret);
+}
+
 /* The settings of a disk of the model, in either of their places. */
 static int config_keys(const struct json *disk, struct rsv_settings *to)
 {
@@ -147,16 +161,11 @@ static int copy_folded(const struct json *j, const char *key, char **to)
 
 int rsv_config_parse(const void *bytes, size_t len, struct rsv_config *out)
 {
-	DROP(buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	DROP(rsv_config) struct rsv_config got = { 0 };
-	DROP(json) struct json *j = NULL;
+	DROP(secret_json) struct json *j = NULL;
 	const struct json *profile;
-	int r;
+	int r = blob_json(bytes, len, "the config of restored disks", &j);
 
-	config_text(bytes, len, &text);
-	r = buf_check(&text, "the config of restored disks");
-	if (!r)
-		r = json_parse((char *)text.data, text.len, ARM_DEPTH, &j);
 	if (r)
 		return r;
 	profile = model_get_folded(j, "properties.storageProfile");
@@ -213,17 +222,12 @@ static int info_key(const struct json *k, struct rsv_key *key)
 int rsv_encryption_info_parse(const void *bytes, size_t len,
 			      struct rsv_key *out)
 {
-	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	DROP(rsv_key) struct rsv_key got = { 0 };
 	DROP(secret_json) struct json *j = NULL;
 	const struct json *k;
-	int r;
+	int r = blob_json(bytes, len, "the encryption info of restored disks",
+			  &j);
 
-	config_text(bytes, len, &text);
-	r = buf_check(&text, "the encryption info of restored disks");
-	if (!r)
-		r = json_parse_secret((char *)text.data, text.len, ARM_DEPTH,
-				      &j);
 	if (r)
 		return r;
 	k = model_get_folded(j, "OsDiskKeyAndSecretDetails");

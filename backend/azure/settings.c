@@ -49,51 +49,39 @@ static const char *url_in(const struct json *j, const char *key,
 	return json_as_str(model_get_folded(model_get_folded(j, key), url));
 }
 
+static int add_one(struct rsv_settings *to, const struct json *one)
+{
+	return add(to, url_in(one, "diskEncryptionKey", "secretUrl"),
+		   url_in(one, "keyEncryptionKey", "keyUrl"));
+}
+
 int rsv_settings_add(struct rsv_settings *to, const struct json *j)
 {
 	const struct json *list = model_get_folded(j, "encryptionSettings");
 	int r = 0;
 
 	if (!list && !json_is_array(j))
-		return add(to, url_in(j, "diskEncryptionKey", "secretUrl"),
-			   url_in(j, "keyEncryptionKey", "keyUrl"));
+		return add_one(to, j);
 	if (!list)
 		list = j;
-	for (size_t i = 0; !r && i < json_len(list); i++) {
-		const struct json *one = json_at(list, i);
-
-		r = add(to, url_in(one, "diskEncryptionKey", "secretUrl"),
-			url_in(one, "keyEncryptionKey", "keyUrl"));
-	}
+	for (size_t i = 0; !r && i < json_len(list); i++)
+		r = add_one(to, json_at(list, i));
 	return r;
 }
 
-int rsv_settings_parse(const struct json *disk, struct rsv_settings *out)
+int rsv_settings_parse(const struct json *disk, struct rsv_settings *to)
 {
-	DROP(rsv_settings) struct rsv_settings got = { 0 };
-	int r = rsv_settings_add(&got,
-				 json_get(json_get(disk, "properties"),
-					  "encryptionSettingsCollection"));
-
-	if (r)
-		return r;
-	*out = got;
-	got = (struct rsv_settings){ 0 };
-	return 0;
+	return rsv_settings_add(to, json_get(json_get(disk, "properties"),
+					     "encryptionSettingsCollection"));
 }
 
 int rsv_settings_copy(const struct rsv_settings *from, struct rsv_settings *to)
 {
-	DROP(rsv_settings) struct rsv_settings got = { 0 };
 	int r = 0;
 
 	for (size_t i = 0; !r && i < from->count; i++)
-		r = add(&got, from->v[i].secret_url, from->v[i].key_url);
-	if (r)
-		return r;
-	*to = got;
-	got = (struct rsv_settings){ 0 };
-	return 0;
+		r = add(to, from->v[i].secret_url, from->v[i].key_url);
+	return r;
 }
 
 void rsv_settings_release(struct rsv_settings *s)

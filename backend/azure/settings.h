@@ -24,11 +24,12 @@ struct rsv_settings {
 	size_t count;
 };
 
-/* Adds those in j, which may be NULL. -EPROTO: more than a disk can have. */
+/* Adds those in j, which may be NULL. -EPROTO: more than a disk can have. What was
+ * added before a failure stays, here and below. */
 int rsv_settings_add(struct rsv_settings *to, const struct json *j) MUST_USE;
 /* ... of a managed disk, as Compute gives it. */
 int rsv_settings_parse(const struct json *disk,
-		       struct rsv_settings *out) MUST_USE;
+		       struct rsv_settings *to) MUST_USE;
 int rsv_settings_copy(const struct rsv_settings *from,
 		      struct rsv_settings *to) MUST_USE;
 /* Is there one of that secret? NULL: no. */

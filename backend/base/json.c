@@ -546,17 +546,6 @@ const char *json_get_str(const struct json *obj, const char *key)
 	return json_as_str(json_get(obj, key));
 }
 
-void json_wipe_str(struct json *obj, const char *key)
-{
-	json_c_object *s = typed(json_get(obj, key), json_type_string);
-
-	if (!s)
-		return;
-	explicit_bzero((char *)(uintptr_t)json_object_get_string(s),
-		       (size_t)json_object_get_string_len(s));
-	json_object_set_string(s, "");
-}
-
 bool json_get_u64(const struct json *obj, const char *key, uint64_t *v)
 {
 	json_c_object *n = typed(json_get(obj, key), json_type_int);

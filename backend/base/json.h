@@ -48,8 +48,6 @@ void json_close_secret(struct json *j);
 struct json *json_get(const struct json *obj, const char *key);
 const char *json_get_str(const struct json *obj, const char *key);
 bool json_get_u64(const struct json *obj, const char *key, uint64_t *v);
-/* Overwrites the bytes of a string member that held a key; it is "" afterwards. */
-void json_wipe_str(struct json *obj, const char *key);
 bool json_get_bool(const struct json *obj, const char *key, bool *v);
 /* Of any number. */
 bool json_get_f64(const struct json *obj, const char *key, double *v);
