@@ -58,17 +58,87 @@ static int fetched(struct rsv *r, const char *kind, const char *id,
 	return cache_get(r->meta, key, fill, ctx, ret);
 }
 
-/* --- vaults --- */
+/* --- lists --- */
 
-static void vaults_destroy(void *data)
+/* A kind of list (model.h): how the service is asked for it, what an entry counts for in
+ * the cache, and what is done with it. */
+struct list_wanted;
+struct list_kind {
+	const char *name;
+	const char *what[2]; /* before and after the shown name of its owner */
+	const char *path[2]; /* before and after its owner's id */
+	const char *query;
+	size_t size, each;
+	/* NULL: by its pages */
+	int (*get)(const struct list_wanted *w, void *list);
+	int (*page)(void *list, const struct json *values);
+	int (*settle)(void *list); /* when all is there; may be NULL */
+	size_t (*count)(const void *list);
+	void (*destroy)(void *list);
+};
+
+/* Its functions, by those of the model. */
+#define LIST_FUNCTIONS(kind)                                                   \
+	static int kind##_page(void *list, const struct json *values)          \
+	{                                                                      \
+		return rsv_##kind##_add(list, values);                         \
+	}                                                                      \
+	static size_t kind##_count(const void *list)                           \
+	{                                                                      \
+		return ((const struct rsv_##kind *)list)->count;               \
+	}                                                                      \
+	static void kind##_destroy(void *list)                                 \
+	{                                                                      \
+		rsv_##kind##_release(list);                                    \
+		free(list);                                                    \
+	}
+#define LIST_OPS(kind)                                                         \
+	.name = #kind, .size = sizeof(struct rsv_##kind), .page = kind##_page, \
+	.count = kind##_count, .destroy = kind##_destroy
+
+LIST_FUNCTIONS(vaults)
+LIST_FUNCTIONS(items)
+LIST_FUNCTIONS(points)
+LIST_FUNCTIONS(collections)
+LIST_FUNCTIONS(restores)
+
+static int vaults_settle(void *list)
 {
-	rsv_vaults_release(data);
-	free(data);
+	return rsv_vaults_show(list);
 }
 
-static int vaults_page(void *ctx, const struct json *values)
+static int items_settle(void *list)
 {
-	return rsv_vaults_add(ctx, values);
+	return rsv_items_show(list);
+}
+
+static int points_settle(void *list)
+{
+	rsv_points_order(list);
+	return 0;
+}
+
+static int restores_settle(void *list)
+{
+	rsv_restores_order(list);
+	return 0;
+}
+
+struct list_wanted {
+	struct rsv *r;
+	const struct list_kind *kind;
+	const char *id, *shown; /* of its owner */
+};
+
+static int list_pages(const struct list_wanted *w, void *list)
+{
+	const struct list_kind *k = w->kind;
+	char path[ARM_ID_MAX + 128], what[300];
+
+	snprintf(path, sizeof(path), "%s%s%s", k->path[0], w->id, k->path[1]);
+	snprintf(what, sizeof(what), "%s%s%s", k->what[0], w->shown,
+		 k->what[1]);
+	return arm_list(w->r->az, what, path, k->query, k->page, list);
 }
 
 static int one_vault(struct rsv *r, struct rsv_vaults *to)
@@ -84,42 +154,97 @@ static int one_vault(struct rsv *r, struct rsv_vaults *to)
 	return rsv_vaults_add(to, list);
 }
 
-static int all_vaults(struct rsv *r, struct rsv_vaults *to)
+static int vaults_get(const struct list_wanted *w, void *list)
 {
-	char path[256];
-
-	snprintf(
-		path, sizeof(path),
-		"/subscriptions/%s/providers/Microsoft.RecoveryServices/vaults",
-		r->at.subscription);
-	return arm_list(r->az, "the vaults of the subscription", path,
-			RSV_API_VAULTS, vaults_page, to);
+	return *w->r->at.vault ? one_vault(w->r, list) : list_pages(w, list);
 }
 
-static int vaults_fill(void *ctx, struct cache_value *out)
+static const struct list_kind vaults_kind = {
+	LIST_OPS(vaults),
+	.what = { "the vaults of the subscription", "" },
+	.path = { "/subscriptions/",
+		  "/providers/Microsoft.RecoveryServices/vaults" },
+	.query = RSV_API_VAULTS,
+	.each = 512,
+	.get = vaults_get,
+	.settle = vaults_settle,
+};
+
+/* No filter: then the service gives items of every kind. */
+static const struct list_kind items_kind = {
+	LIST_OPS(items),
+	.what = { "vault ", ": its protected items" },
+	.path = { "", "/backupProtectedItems" },
+	.query = RSV_API_BACKUP,
+	.each = 1024,
+	.settle = items_settle,
+};
+
+static const struct list_kind points_kind = {
+	LIST_OPS(points),
+	.what = { "VM ", ": its recovery points" },
+	.path = { "", "/recoveryPoints" },
+	.query = RSV_API_BACKUP,
+	.each = sizeof(struct rsv_point) + 160,
+	.settle = points_settle,
+};
+
+static const struct list_kind collections_kind = {
+	LIST_OPS(collections),
+	.what = { "the restore points of the subscription", "" },
+	.path = { "/subscriptions/",
+		  "/providers/Microsoft.Compute/restorePointCollections" },
+	.query = RSV_API_COMPUTE,
+	.each = 768,
+};
+
+static const struct list_kind restores_kind = {
+	LIST_OPS(restores),
+	.what = { "vault ", ": its restore jobs" },
+	.path = { "", "/backupJobs" },
+	.query = "$filter=backupManagementType%20eq%20%27AzureIaasVM%27"
+		 "%20and%20operation%20eq%20%27Restore%27&" RSV_API_BACKUP,
+	.each = 768,
+	.settle = restores_settle,
+};
+
+static int list_fill(void *ctx, struct cache_value *out)
 {
-	struct rsv *r = ctx;
-	struct rsv_vaults *list = calloc(1, sizeof(*list));
+	const struct list_wanted *w = ctx;
+	const struct list_kind *k = w->kind;
+	void *list = calloc(1, k->size);
 	int e;
 
 	if (!list)
 		return fail(-ENOMEM, "out of memory");
-	e = *r->at.vault ? one_vault(r, list) : all_vaults(r, list);
-	if (!e)
-		e = rsv_vaults_show(list);
+	e = k->get ? k->get(w, list) : list_pages(w, list);
+	if (!e && k->settle)
+		e = k->settle(list);
 	if (e) {
-		vaults_destroy(list);
+		k->destroy(list);
 		return e;
 	}
 	out->data = list;
-	out->destroy = vaults_destroy;
-	out->charge = sizeof(*list) + list->count * 512;
+	out->destroy = k->destroy;
+	out->charge = k->size + k->count(list) * k->each;
 	return 0;
 }
 
+/* The list of that kind whose owner has this id; *generation may be NULL. */
+static int list_fetched(struct rsv *r, const struct list_kind *kind,
+			const char *id, const char *shown, uint64_t *generation,
+			struct cache_blob **ret)
+{
+	struct list_wanted w = { r, kind, id, shown };
+
+	return fetched(r, kind->name, id, list_fill, &w, generation, ret);
+}
+
+/* --- vaults --- */
+
 int rsv_get_vaults(struct rsv *r, struct cache_blob **ret)
 {
-	return fetched(r, "vaults", "", vaults_fill, r, NULL, ret);
+	return list_fetched(r, &vaults_kind, r->at.subscription, "", NULL, ret);
 }
 
 static const struct rsv_vault *vault_named(const struct cache_blob *b,
@@ -144,48 +269,6 @@ static const struct rsv_vault *vault_named(const struct cache_blob *b,
 
 /* --- items --- */
 
-struct items_wanted {
-	struct rsv *r;
-	const struct rsv_vault *vault;
-};
-
-static void items_destroy(void *data)
-{
-	rsv_items_release(data);
-	free(data);
-}
-
-static int items_page(void *ctx, const struct json *values)
-{
-	return rsv_items_add(ctx, values);
-}
-
-static int items_fill(void *ctx, struct cache_value *out)
-{
-	const struct items_wanted *w = ctx;
-	struct rsv_items *list = calloc(1, sizeof(*list));
-	char path[ARM_ID_MAX + 64], what[300];
-	int e;
-
-	if (!list)
-		return fail(-ENOMEM, "out of memory");
-	snprintf(path, sizeof(path), "%s/backupProtectedItems", w->vault->id);
-	snprintf(what, sizeof(what), "vault %s: its protected items",
-		 w->vault->shown);
-	/* No filter: then the service gives items of every kind. */
-	e = arm_list(w->r->az, what, path, RSV_API_BACKUP, items_page, list);
-	if (!e)
-		e = rsv_items_show(list);
-	if (e) {
-		items_destroy(list);
-		return e;
-	}
-	out->data = list;
-	out->destroy = items_destroy;
-	out->charge = sizeof(*list) + list->count * 1024;
-	return 0;
-}
-
 void rsv_place_release(struct rsv_place *p)
 {
 	cache_unref(p->items);
@@ -204,14 +287,12 @@ int rsv_find_vault(struct rsv *r, const char *vault, struct rsv_place *p)
 
 int rsv_find_items(struct rsv *r, const char *vault, struct rsv_place *p)
 {
-	struct items_wanted w = { .r = r };
 	int e = rsv_find_vault(r, vault, p);
 
 	if (e)
 		return e;
-	w.vault = p->vault;
-	return fetched(r, "items", p->vault->id, items_fill, &w, NULL,
-		       &p->items);
+	return list_fetched(r, &items_kind, p->vault->id, p->vault->shown, NULL,
+			    &p->items);
 }
 
 int rsv_find_item(struct rsv *r, const char *vault, const char *vm,
@@ -242,97 +323,14 @@ int rsv_find_item(struct rsv *r, const char *vault, const char *vm,
 
 /* --- recovery points --- */
 
-static void points_destroy(void *data)
-{
-	rsv_points_release(data);
-	free(data);
-}
-
-static int points_page(void *ctx, const struct json *values)
-{
-	return rsv_points_add(ctx, values);
-}
-
-struct points_wanted {
-	struct rsv *r;
-	const struct rsv_item *item;
-};
-
-static int points_fill(void *ctx, struct cache_value *out)
-{
-	const struct points_wanted *w = ctx;
-	struct rsv_points *list = calloc(1, sizeof(*list));
-	char path[ARM_ID_MAX + 64], what[300];
-	int e;
-
-	if (!list)
-		return fail(-ENOMEM, "out of memory");
-	snprintf(path, sizeof(path), "%s/recoveryPoints", w->item->id);
-	snprintf(what, sizeof(what), "VM %s: its recovery points",
-		 w->item->shown);
-	e = arm_list(w->r->az, what, path, RSV_API_BACKUP, points_page, list);
-	if (e) {
-		points_destroy(list);
-		return e;
-	}
-	rsv_points_order(list);
-	out->data = list;
-	out->destroy = points_destroy;
-	out->charge = sizeof(*list) + list->count * (sizeof(*list->v) + 160);
-	return 0;
-}
-
 int rsv_get_points(struct rsv *r, const struct rsv_place *p,
 		   uint64_t *generation, struct cache_blob **ret)
 {
-	struct points_wanted w = { r, p->item };
-
-	return fetched(r, "points", p->item->id, points_fill, &w, generation,
-		       ret);
+	return list_fetched(r, &points_kind, p->item->id, p->item->shown,
+			    generation, ret);
 }
 
 /* --- restore points --- */
-
-static void collections_destroy(void *data)
-{
-	rsv_collections_release(data);
-	free(data);
-}
-
-static int collections_page(void *ctx, const struct json *values)
-{
-	return rsv_collections_add(ctx, values);
-}
-
-struct collections_wanted {
-	struct rsv *r;
-	const char *subscription;
-};
-
-static int collections_fill(void *ctx, struct cache_value *out)
-{
-	const struct collections_wanted *w = ctx;
-	struct rsv_collections *list = calloc(1, sizeof(*list));
-	char path[256];
-	int e;
-
-	if (!list)
-		return fail(-ENOMEM, "out of memory");
-	snprintf(path, sizeof(path),
-		 "/subscriptions/%s/providers/Microsoft.Compute/"
-		 "restorePointCollections",
-		 w->subscription);
-	e = arm_list(w->r->az, "the restore points of the subscription", path,
-		     RSV_API_COMPUTE, collections_page, list);
-	if (e) {
-		collections_destroy(list);
-		return e;
-	}
-	out->data = list;
-	out->destroy = collections_destroy;
-	out->charge = sizeof(*list) + list->count * 768;
-	return 0;
-}
 
 static void snapshots_destroy(void *data)
 {
@@ -393,7 +391,6 @@ int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 {
 	DROP(cache_blob) struct cache_blob *all = NULL;
 	char subscription[64];
-	struct collections_wanted cw = { r, subscription };
 	struct snapshots_wanted w = { .r = r, .item = item };
 	int e;
 
@@ -403,8 +400,7 @@ int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 	    !rsv_is_guid(subscription, strlen(subscription)))
 		return fail(-ENOENT,
 			    "the vault does not tell of which machine it is");
-	e = fetched(r, "collections", subscription, collections_fill, &cw, NULL,
-		    &all);
+	e = list_fetched(r, &collections_kind, subscription, "", NULL, &all);
 	if (e)
 		return e;
 	w.all = all->data;
@@ -414,55 +410,11 @@ int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 
 /* --- restore jobs --- */
 
-static void restores_destroy(void *data)
-{
-	rsv_restores_release(data);
-	free(data);
-}
-
-static int restores_page(void *ctx, const struct json *values)
-{
-	return rsv_restores_add(ctx, values);
-}
-
-struct restores_wanted {
-	struct rsv *r;
-	const struct rsv_vault *vault;
-};
-
-static int restores_fill(void *ctx, struct cache_value *out)
-{
-	const struct restores_wanted *w = ctx;
-	struct rsv_restores *list = calloc(1, sizeof(*list));
-	char path[ARM_ID_MAX + 64], what[300];
-	int e;
-
-	if (!list)
-		return fail(-ENOMEM, "out of memory");
-	snprintf(path, sizeof(path), "%s/backupJobs", w->vault->id);
-	snprintf(what, sizeof(what), "vault %s: its restore jobs",
-		 w->vault->shown);
-	e = arm_list(w->r->az, what, path,
-		     "$filter=backupManagementType%20eq%20%27AzureIaasVM%27"
-		     "%20and%20operation%20eq%20%27Restore%27&" RSV_API_BACKUP,
-		     restores_page, list);
-	if (e) {
-		restores_destroy(list);
-		return e;
-	}
-	rsv_restores_order(list);
-	out->data = list;
-	out->destroy = restores_destroy;
-	out->charge = sizeof(*list) + list->count * 768;
-	return 0;
-}
-
 int rsv_get_restores(struct rsv *r, const struct rsv_vault *vault,
 		     struct cache_blob **ret)
 {
-	struct restores_wanted w = { r, vault };
-
-	return fetched(r, "restores", vault->id, restores_fill, &w, NULL, ret);
+	return list_fetched(r, &restores_kind, vault->id, vault->shown, NULL,
+			    ret);
 }
 
 static void job_destroy(void *data)
