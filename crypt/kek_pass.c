@@ -8,6 +8,7 @@
 #include <string.h>
 #include <termios.h>
 
+#include "backend/base/signals.h"
 #include "crypt/kek_impl.h"
 
 #define CTRL_C 3
@@ -101,12 +102,7 @@ static int watch_begin(struct watch *w)
 		return fail_errno(errno, "a pipe");
 	wake_fd = w->wake[1];
 	sigfillset(&act.sa_mask);
-	for (size_t i = 0; i < ARRAY_SIZE(enders); i++) {
-		sigaction(enders[i], NULL, &w->before[i]);
-		/* nohup means to ignore it. */
-		if (w->before[i].sa_handler != SIG_IGN)
-			sigaction(enders[i], &act, NULL);
-	}
+	signals_handle(enders, ARRAY_SIZE(enders), &act, w->before);
 	return 0;
 }
 

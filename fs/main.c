@@ -21,6 +21,7 @@
 #include "backend/base/buf.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
+#include "backend/base/signals.h"
 #include "backend/catalog.h"
 #include "backend/vault/keys.h"
 #include "crypt/keyvault.h"
@@ -389,14 +390,9 @@ static void pass_signals_to(pid_t child)
 	static const int enders[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 	struct sigaction act = { .sa_handler = pass_on,
 				 .sa_flags = SA_RESTART };
-	struct sigaction old;
 
 	waited_for = child;
-	for (size_t i = 0; i < ARRAY_SIZE(enders); i++) {
-		if (!sigaction(enders[i], NULL, &old) &&
-		    old.sa_handler != SIG_IGN)
-			sigaction(enders[i], &act, NULL);
-	}
+	signals_handle(enders, ARRAY_SIZE(enders), &act, NULL);
 }
 
 /* 0 once the mount answers, else what the child ended with. */

@@ -2,11 +2,11 @@
 #include "tools/common/interrupt.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "backend/base/err.h"
+#include "backend/base/signals.h"
 
 static volatile sig_atomic_t got;
 
@@ -19,18 +19,11 @@ void interrupt_setup(void)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction act = { .sa_handler = note };
-	struct sigaction old;
 
 	sigemptyset(&act.sa_mask);
 	/* Calls go on: the job looks at the flag between its steps. */
 	act.sa_flags = SA_RESTART | (int)SA_RESETHAND;
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		/* nohup, and a shell's background jobs, mean to ignore it. */
-		if (sigaction(signals[i], NULL, &old) == 0 &&
-		    old.sa_handler == SIG_IGN)
-			continue;
-		sigaction(signals[i], &act, NULL);
-	}
+	signals_handle(signals, ARRAY_SIZE(signals), &act, NULL);
 }
 
 bool interrupted(void)
