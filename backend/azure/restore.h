@@ -5,6 +5,7 @@
  * do; it takes about a minute for 4 GiB, and is paid for by storage.
  */
 #pragma once
+#include "backend/azure/jobs.h"
 #include "backend/azure/rsv.h"
 
 /* How far it is; nonzero ends the waiting (the job goes on) and is returned. */

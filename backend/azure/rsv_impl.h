@@ -2,6 +2,7 @@
 /* What the files of the catalog of an Azure vault share; nobody else includes it. */
 #pragma once
 #include "backend/azure/access.h"
+#include "backend/azure/jobs.h"
 #include "backend/azure/rsv.h"
 #include "backend/base/pool.h"
 

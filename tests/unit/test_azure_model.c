@@ -7,6 +7,7 @@
 
 #include "backend/azure/arm.h"
 #include "backend/azure/credential.h"
+#include "backend/azure/jobs.h"
 #include "backend/azure/pages.h"
 #include "backend/azure/restored_config.h"
 #include "backend/azure/rsv.h"
