@@ -1,1 +1,0 @@
-sv=1&sig=file
