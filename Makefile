@@ -135,7 +135,7 @@ ALL_OBJS   := $(LIB_OBJS) $(FAKE_OBJS) $(call obj,$(MAINS) $(SUBCMDS) $(UNITS) \
 
 # --- building ---------------------------------------------------------------
 
-.PHONY: all tests deps check check-vm check-azure check-s3 demo bench bench-remote format lint fuzz fuzz-short install \
+.PHONY: all tests deps check check-all check-vm check-azure check-s3 demo bench bench-remote format lint fuzz fuzz-short install \
 	uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(ALL_OBJS)
@@ -209,6 +209,10 @@ TEST_ENV = BUILD=$(abspath $(B)) SRC=$(CURDIR) SAN=$(SAN)
 check: deps
 	+@$(MAKE) $(JOBS) tests
 	@$(TEST_ENV) tests/run $(if $(V),-v) $(T)
+
+# With those that take long, too.
+check-all: export CHECK_ALL = 1
+check-all: check
 
 # In a virtual machine with a kernel of its own: device-mapper, loops, mounts.
 check-vm:
@@ -302,7 +306,8 @@ clean:
 
 help:
 	@echo 'make                 the programs, in build/'
-	@echo 'make check           install what is missing, build, run all tests; T="words" selects'
+	@echo 'make check           install what is missing, build, run the tests; T="words" selects'
+	@echo 'make check-all       the same with the tests that take long'
 	@echo 'make check-vm        the tests in a virtual machine: dm-crypt, loops, mounts; T="words"'
 	@echo 'make check-azure     the tests of stores and vaults over Azurite; check-s3: over radosgw'
 	@echo 'make demo            install what is missing, then a vault made, mounted and read'

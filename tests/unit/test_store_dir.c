@@ -850,12 +850,12 @@ static bool strike(void (*arm)(unsigned long), unsigned long n, const char *dir,
 	return killed || struck;
 }
 
-/* Call 1, 2, ... until none is struck; by default one in three, for their time. */
+/* Call 1, 2, ... until none is struck; by default one in six, for their time. */
 static int child_walk(const char *dir, const char *notes)
 {
 	void (*arm)(unsigned long) =
 		(void (*)(unsigned long))dlsym(RTLD_DEFAULT, "failsys_arm");
-	unsigned long n = 0, stride = check_full() ? 1 : 3;
+	unsigned long n = 0, stride = check_full() ? 1 : 6;
 
 	CHECK(arm);
 	snprintf(work, sizeof(work), "%s", notes);

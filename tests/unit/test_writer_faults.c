@@ -191,11 +191,7 @@ static bool kill_at(struct scene *s, uint64_t n, uint64_t times, bool lost,
  * they are for a check that should not take long; CHECK_FULL=1 takes each. */
 static uint64_t stride(void)
 {
-#if defined(__SANITIZE_THREAD__)
-	return 5;
-#else
-	return check_full() ? 1 : 3;
-#endif
+	return check_full() ? 1 : 5;
 }
 
 static void test_kill(struct scene *s)

@@ -4,6 +4,7 @@
 # vaultctl backup --from: points of Azure are copied into a vault of one's own, keys
 # included, and of the second only what differs; with --escrow-to they outlive Azure.
 # timeout: 240
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 . "$SRC/tests/volumes.sh"

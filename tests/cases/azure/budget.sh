@@ -3,6 +3,7 @@
 #
 # What it costs at the size of a company: counted in requests.
 # timeout: 180
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require_fuse

@@ -4,6 +4,7 @@
 # Each way to a token that the official chain has, in its order, and what is said
 # where there is none.
 # timeout: 180
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require_fuse

@@ -6,6 +6,7 @@
 # each way in which a point says where its key is. (With AZURITE the bytes are
 # there: make check-azure.)
 # timeout: 240
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 . "$SRC/tests/volumes.sh"

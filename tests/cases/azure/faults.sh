@@ -4,6 +4,7 @@
 # What can go wrong between a mount and Azure, one after the other: the right bytes
 # come, or the right sentence.
 # timeout: 180
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require_fuse

@@ -3,6 +3,7 @@
 #
 # A BEK is unwrapped by its KEK in Key Vault; what the vault refuses is told in words.
 # timeout: 180
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require python3 jq curl openssl

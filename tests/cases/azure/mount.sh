@@ -3,6 +3,7 @@
 #
 # A Recovery Services vault is mounted as it stands: its VMs, points and the disks
 # of the snapshot tier, at no more requests than they take.
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require_fuse

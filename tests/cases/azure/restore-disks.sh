@@ -3,6 +3,7 @@
 #
 # A point in the vault tier is restored by Azure when it is asked for, and only then;
 # afterwards the point tells where its disks are.
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 require_fuse

@@ -4,6 +4,7 @@
 # A KEK and a secret that are gone from Key Vault are put back from what a point, or a
 # restore job, has of them; nothing else is changed. A whole vault is audited.
 # timeout: 240
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 . "$SRC/tests/volumes.sh"

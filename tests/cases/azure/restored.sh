@@ -4,6 +4,7 @@
 # What a restore job left in a storage container is mounted: its disks, and with the
 # keys that it left there its encrypted volumes.
 # timeout: 180
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 . "$SRC/tests/volumes.sh"

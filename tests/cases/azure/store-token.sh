@@ -4,6 +4,7 @@
 # A vault in az: with neither key nor SAS: a token of the official chain of credentials
 # lets us in, one for all requests, and another when it is refused. A key comes first.
 # timeout: 120
+# long: a double of Azure is started; make check-azure has these
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/azure.sh"
 . "$SRC/tests/service.sh"

@@ -3,6 +3,7 @@
 #
 # Linux VMs as Azure Disk Encryption leaves them: LVM on the system's encrypted partition; data
 # disks whose headers are on the encrypted root; headers in place.
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs debugfs sfdisk jq openssl

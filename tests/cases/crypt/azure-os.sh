@@ -3,6 +3,7 @@
 #
 # System disks as Azure Disk Encryption leaves them: the header on the boot partition, found by
 # name, by search, or given. And one that was backed up while it was being encrypted.
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs debugfs sfdisk jq openssl

@@ -3,6 +3,7 @@
 #
 # libbde reads what the tests' BitLocker writer makes as it is meant (the unit tests compare it
 # with dislocker and with ours).
+# long: another reader of the same volumes
 . "$SRC/tests/lib.sh"
 
 require bdemount fusermount3 python3

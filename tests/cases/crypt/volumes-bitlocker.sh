@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # BitLocker volumes: what opens them, and what they read as; two that Windows made.
+# long: a whole volume of each cipher; unit/bitlocker and keys/mount open some
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require mke2fs jq openssl xz

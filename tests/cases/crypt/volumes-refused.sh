@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Volumes that must not be opened, or are damaged: what is said of them.
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs sfdisk jq openssl

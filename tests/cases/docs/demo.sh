@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # The demo goes through, and leaves nothing behind.
+# long: runs the demo, as make demo does
 . "$SRC/tests/lib.sh"
 
 run_ok "$SRC/tests/demo.sh"

@@ -3,6 +3,7 @@
 #
 # Logical volumes: those of a volume group that LVM made, against the layout that LVM itself
 # tells of it; and of groups made by the test: newer metadata, damage, what is refused.
+# long: every layout of volumes; guest/part and guest/ext are short
 . "$SRC/tests/lib.sh"
 require python3 xz
 guest=$BUILD/tests/tools/guest

@@ -4,6 +4,7 @@
 #
 # vaultkey check: a state for each volume, the exit codes, and one derivation for all
 # the points that have a header and a record in common.
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup jq mke2fs sfdisk

@@ -4,6 +4,7 @@
 #
 # Escrow records in a vault: stored by a backup, shown, read by the independent
 # reader, verified; added later by attach and rewrap; never a plain key among them.
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 require jq
 

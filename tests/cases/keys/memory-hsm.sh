@@ -4,6 +4,7 @@
 #
 # As memory.sh, with the KEK in an HSM: the PIN and the BEK in the memory of vaultfs.
 # The KEK is not looked for: SoftHSM is a library, so that it is in its host's memory.
+# long: the whole memory of processes is searched, a second a search
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

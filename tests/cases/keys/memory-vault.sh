@@ -4,6 +4,7 @@
 #
 # As memory.sh, with the KEK in Key Vault: the BEK comes over TLS, and neither libcurl nor
 # OpenSSL keep any of it.
+# long: the whole memory of processes is searched, a second a search
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 . "$SRC/tests/azure.sh"

@@ -9,6 +9,7 @@
 # The passphrase of a KEK's file is nowhere. What vaultfs has to use again is in locked
 # memory that no core dump has, and in one form: the KEK, the volume keys, and,
 # since the next volume or point may want them, BEKs, passphrases of volumes and PINs.
+# long: the whole memory of processes is searched, a second a search
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

@@ -3,6 +3,7 @@
 #
 # A KEK in an HSM: SoftHSM through OpenSSL's engine. RSA-OAEP, RSA-OAEP-256; a PIN
 # that is wrong, given once; a key or token that is not there; how a PIN is given.
+# long: a token is made for it
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require softhsm2-util

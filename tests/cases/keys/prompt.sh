@@ -4,6 +4,7 @@
 #
 # The passphrase of a KEK's file is asked for on a terminal, and only there: not shown, once,
 # by vaultfs before it goes to the background; the terminal is left as it was.
+# long: waits for prompts and terminals
 . "$SRC/tests/lib.sh"
 require python3 openssl
 

@@ -4,6 +4,7 @@
 # The cache on disk: what it has is read without the vault; damaged, emptied, cut off, full
 # or not writable, it is no matter; two mounts share it; kill -9 leaves it sound.
 # timeout: 150
+# long: caches, servers that go away and come back: waits for both
 . "$SRC/tests/lib.sh"
 require_fuse
 

@@ -3,6 +3,7 @@
 #
 # Volumes that are opened by the escrow records of their point and a KEK; what escrow/ shows;
 # records that are added later, that are of a vault which is not pinned, whose KEK is missing.
+# long: keys/mount has a record of each kind opened
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

@@ -3,6 +3,7 @@
 #
 # A KEK in an HSM that refuses the PIN: it is asked once, its volumes are locked with that
 # reason, those of other KEKs open, and the mount stays; it is tried again after SIGHUP.
+# long: a token is made for it
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

@@ -3,6 +3,7 @@
 #
 # --offline: while a store is away reads fail, or wait until it is back, or for a time; who
 # waits can be interrupted, and the mount can be ended.
+# long: caches, servers that go away and come back: waits for both
 . "$SRC/tests/lib.sh"
 require_fuse
 

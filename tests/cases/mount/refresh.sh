@@ -3,6 +3,7 @@
 #
 # A mount that goes on: new points and VMs show up within --refresh, dropped ones
 # go; a file of one that is open gives an error once its data is gone, and never other bytes.
+# long: waits for the time between two looks
 . "$SRC/tests/lib.sh"
 require_fuse
 

@@ -5,6 +5,7 @@
 # when it is entered, and no sooner; one derivation for all points of a lineage; for nobody but
 # who mounted.
 # timeout: 120
+# long: derives many keys
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require_fuse

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # A service that speaks HTTP/2: it is agreed on, and all goes by it.
+# long: a server, its proxy or its certificates are started for each part; unit/http has the same answers
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/service.sh"
 require python3 openssl nghttpx

@@ -3,6 +3,7 @@
 #
 # Proxies by the usual variables: http_proxy, https_proxy (by a tunnel, so that it sees
 # nothing), and no_proxy.
+# long: a server, its proxy or its certificates are started for each part; unit/http has the same answers
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/service.sh"
 require python3 openssl

@@ -3,6 +3,7 @@
 #
 # A service over TLS: its certificate is checked, by --cacert too; a sentence for each thing
 # that can be wrong with it, and nothing is sent before that.
+# long: a server, its proxy or its certificates are started for each part; unit/http has the same answers
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/service.sh"
 require python3 openssl

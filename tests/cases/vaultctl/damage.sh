@@ -4,6 +4,7 @@
 # Objects that are missing, truncated, swapped, or have a bit flipped: one sentence, exit
 # code 1, and never wrong bytes; verify finds each, and the other VM stays whole.
 # timeout: 200
+# long: every object is damaged in every way; unit/corrupt does it to each byte
 . "$SRC/tests/lib.sh"
 
 make_image a.img 2M 1

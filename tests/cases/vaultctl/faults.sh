@@ -5,14 +5,14 @@
 # before it: one sentence, nothing that looks complete and is not, and --resume gets there.
 # Each read of the vault failing: right bytes or none.
 # timeout: 400
+# long: programs are started for each call struck; unit/store_dir and unit/writer_faults strike more
 . "$SRC/tests/lib.sh"
 preload=$BUILD/tests/preload/failsys.so
 [[ -e $preload ]] || skip "needs tests/preload/failsys"
 export ASAN_OPTIONS=${ASAN_OPTIONS-}:verify_asan_link_order=0
 # Each run takes its time, a second under sanitizers: a sample, but for CHECK_FULL=1.
-step=3
-[[ ! ${CHECK_FULL-} ]] || step=1
-[[ ! $SAN ]] || step=5
+step=5
+[[ ! ${CHECK_FULL-} || $SAN ]] || step=1
 
 make_image a.img 2200K 1
 make_image b.img 65536 2

@@ -3,6 +3,7 @@
 #
 # kill -9 in a loop: at no moment is there a point that is not whole, and in the end the
 # backup goes through, by what the killed ones have stored.
+# long: programs are killed again and again; unit/writer_faults has each call fail
 . "$SRC/tests/lib.sh"
 
 vaultctl init -q vault

@@ -3,6 +3,7 @@
 #
 # kill -9 in a loop during a restore: no file has its name before it is complete, and --resume
 # gets there in the end.
+# long: programs are killed again and again; unit/writer_faults has each call fail
 . "$SRC/tests/lib.sh"
 
 make_image --holes a.img 90M 1

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Names that no vault may hold: told in a sentence, and nothing is made.
+# long: each name in each command
 . "$SRC/tests/lib.sh"
 
 long=$(printf 'n%.0s' {1..300})

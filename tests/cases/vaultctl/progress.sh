@@ -3,6 +3,7 @@
 #
 # On a terminal a job of over a second shows how far it is, seldom, and leaves
 # nothing behind; elsewhere it says nothing.
+# long: terminals, and what they show in time
 . "$SRC/tests/lib.sh"
 
 make_image a.img 100M 1
