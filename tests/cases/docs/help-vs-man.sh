@@ -4,65 +4,83 @@
 # The options that --help lists are those of the man page, with the same letters and values.
 . "$SRC/tests/lib.sh"
 
-# Lines "-n --name NAME" of a help.
-of_help() {
-	sed -E 's/\[=([A-Z]+)\]/ \1/' |
-		sed -nE 's/^ +(-[A-Za-z0-9])?,? *(--[a-z][a-z0-9-]*)([= ]([^ ]+))?( .*)?$/\1 \2 \4/p' |
-		tidy
-}
-# The same of the .It lines of mdoc text.
-of_man() {
-	sed -nE 's/^\.It Fl (.*)$/\1/p' |
-		sed -E 's/^-/ --/; s/^([A-Za-z0-9]) , (Fl )?-/-\1 --/
-			s/ (Ns Op = Ns )?Ar / /' |
-		tidy
-}
-tidy() {
-	sed -E 's/  +/ /g; s/^ //; s/ $//' | LC_ALL=C sort -u
-}
-# section FILE NAME: that subsection of the page.
-section() {
-	awk -v name="$2" '/^\.S[sh] / { on = substr($0, 5) == name } on' "$1"
-}
+# One program for all of it: a dozen for each command would be most of its time.
+python3 - <<'END'
+import os, re, shutil, subprocess, sys
 
-# check_page PROGRAM COMMAND...: each command's help against its section.
-check_page() {
-	local program=$1 page=$SRC/tools/$1.1 shared c help man said
-	shift
-	shared=$(section "$page" "Options of every command" | of_man)
-	assert_contains "$shared" "-J --json"
-	for c; do
-		grep -qx "\.Ss $c" "$page" || fail "no section $c"
-		# shellcheck disable=SC2086
-		help=$("$program" help $c | of_help)
-		man=$({
-			section "$page" "$c" | of_man
-			echo "$shared"
-		} | LC_ALL=C sort -u)
-		[[ $help == "$man" ]] || fail "$program $c: help and page differ:" \
-			"$(diff <(echo "$help") <(echo "$man"))"
-	done
-	# Every command of the help is in the page.
-	for c in $("$program" help | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
-		grep -qE "^\.Ss $c( |\$)" "$page" || fail "no section for $c"
-	done
-	if command -v mandoc >/dev/null; then
-		said=$(mandoc -T lint -W warning "$page") || fail "$said"
-	fi
-}
+SRC = os.environ["SRC"]
 
-check_page vaultctl init backup list show restore verify prune \
-	"key list" "key show" "key add" "key retire" "key pin"
-# shellcheck disable=SC2046
-check_page vaultkey $(vaultkey help | sed -nE 's/^  ([a-z]+) .*/\1/p')
+
+def said_by(*argv):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def tidy(found):
+    return {" ".join(text.split()) for text in found}
+
+
+def of_help(text):
+    """Lines "-n --name NAME"."""
+    text = re.sub(r"\[=([A-Z]+)\]", r" \1", text)
+    return tidy(" ".join(filter(None, m.groups())) for m in re.finditer(
+        r"^ +(-[A-Za-z0-9])?,? *(--[a-z][a-z0-9-]*)(?:[= ]([^ \n]+))?(?: .*)?$", text, re.M))
+
+
+def of_man(text):
+    """The same of the .It lines of mdoc text."""
+    found = []
+    for it in re.findall(r"^\.It Fl (.*)$", text, re.M):
+        it = re.sub(r"^-", " --", it)
+        it = re.sub(r"^([A-Za-z0-9]) , (Fl )?-", r"-\1 --", it)
+        found.append(re.sub(r" (Ns Op = Ns )?Ar ", " ", it, count=1))
+    return tidy(found)
+
+
+def section(page, name):
+    """That section or subsection of a page."""
+    m = re.search(rf"^\.S[sh] {re.escape(name)}\n(.*?)(?=^\.S[sh] |\Z)", page, re.M | re.S)
+    assert m, f"no section {name}"
+    return m[1]
+
+
+def same(what, ours, theirs):
+    assert ours and ours == theirs, \
+        f"{what}: help only: {sorted(ours - theirs)}, page only: {sorted(theirs - ours)}"
+
+
+def listed(program):
+    return re.findall(r"^  ([a-z]+) .*", said_by(program, "help"), re.M)
+
+
+def check_page(program, commands):
+    path = f"{SRC}/tools/{program}.1"
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    shared = of_man(section(page, "Options of every command"))
+    assert "-J --json" in shared, shared
+    for c in commands:
+        same(f"{program} {c}", of_help(said_by(program, "help", *c.split())),
+             of_man(section(page, c)) | shared)
+    for c in listed(program):
+        assert re.search(rf"^\.Ss {c}( |$)", page, re.M), f"no section for {c}"
+    lint(path)
+
+
+def lint(path):
+    if shutil.which("mandoc"):
+        p = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", path],
+                           stdout=subprocess.PIPE, text=True)
+        assert p.returncode == 0, p.stdout
+
+
+check_page("vaultctl", ["init", "backup", "list", "show", "restore", "verify", "prune",
+                        "key list", "key show", "key add", "key retire", "key pin"])
+check_page("vaultkey", listed("vaultkey"))
 
 # vaultfs: the long options of its help and its page.
-page=$SRC/fs/vaultfs.8
-if [[ -e $page ]] && command -v vaultfs >/dev/null; then
-	help=$(vaultfs --help | grep -oE -- '(^|[ ,])--[a-z][a-z0-9-]*' |
-		tr -d ' ,' | LC_ALL=C sort -u)
-	man=$(sed -nE '/^\.It Fl/p' "$page" | grep -oE -- '(Fl|,) -[a-z][a-z0-9-]*' |
-		sed -E 's/^[^-]*/-/' | LC_ALL=C sort -u)
-	[[ $help == "$man" ]] || fail "vaultfs: help and page differ:" \
-		"$(diff <(echo "$help") <(echo "$man"))"
-fi
+with open(f"{SRC}/fs/vaultfs.8", encoding="utf-8") as f:
+    items = re.findall(r"^\.It Fl.*", f.read(), re.M)
+same("vaultfs",
+     set(re.findall(r"(?:^|(?<=[ ,]))--[a-z][a-z0-9-]*", said_by("vaultfs", "--help"), re.M)),
+     {"-" + o for it in items for o in re.findall(r"(?:Fl|,) (-[a-z][a-z0-9-]*)", it)})
+END
