@@ -387,27 +387,18 @@ vault_back() {
 # same for the same seed. SIZE may end in K, M or G. With --holes, the middle
 # third of each 3 MiB (of the file, when it is smaller) is a hole.
 make_image() {
-	local holes='' file size seed key period off
+	local holes=() file size
 	if [[ $1 == --holes ]]; then
-		holes=1
+		holes=(--holes)
 		shift
 	fi
-	file=$1 seed=${3:-1}
+	file=$1
 	size=${2%[KMG]}
 	case $2 in
 	*K) size=$((size << 10)) ;;
 	*M) size=$((size << 20)) ;;
 	*G) size=$((size << 30)) ;;
 	esac
-	key=$(printf '%s' "$seed" | sha256sum | head -c 32)
-	head -c "$size" /dev/zero | openssl enc -aes-128-ctr -nosalt -K "$key" \
-		-iv 00000000000000000000000000000000 -out "$file"
-	[[ $holes ]] || return 0
-	period=$((size < 3 << 20 ? size / 3 / 4096 * 4096 : 1 << 20))
-	((period)) || return 0
-	for ((off = period; off + period <= size; off += 3 * period)); do
-		fallocate -p -o "$off" -l "$period" -- "$file" 2>/dev/null ||
-			dd if=/dev/zero of="$file" bs=4096 conv=notrunc status=none \
-				seek=$((off / 4096)) count=$((period / 4096))
-	done
+	"$BUILD/tests/tools/image" ${holes[@]+"${holes[@]}"} "$file" "$size" "${3:-1}" ||
+		fail "no image $file"
 }

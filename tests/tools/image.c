@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * image [--holes] FILE BYTES SEED: bytes that no compressor shrinks, the same for the
+ * same seed. With --holes, the middle third of each 3 MiB (of the file, when it is
+ * smaller) is a hole.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/base/err.h"
+#include "tests/fakes/source_pattern.h"
+
+#define PAGE 4096
+#define MIB ((uint64_t)1 << 20)
+
+static int write_out(int fd, const struct pattern *p, uint64_t off,
+		     uint64_t end)
+{
+	static uint8_t buf[256 << 10];
+
+	while (off < end) {
+		size_t n = min_u64(end - off, sizeof(buf));
+		ssize_t wrote;
+
+		pattern_bytes(p, buf, n, off);
+		wrote = pwrite(fd, buf, n, (off_t)off);
+		if (wrote <= 0)
+			return -1;
+		off += (uint64_t)wrote;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool holes = argc > 1 && !strcmp(argv[1], "--holes");
+	struct pattern p = { 0 };
+	uint64_t size, period, off, end;
+	int fd, r = 0;
+
+	argv += holes;
+	argc -= holes;
+	if (argc != 4 || sscanf(argv[2], "%" SCNu64, &size) != 1) {
+		fprintf(stderr, "usage: image [--holes] FILE BYTES SEED\n");
+		return 2;
+	}
+	for (const char *c = argv[3]; *c; c++)
+		p.seed = p.seed * 257 + (uint8_t)*c;
+	period = size < 3 * MIB ? size / 3 / PAGE * PAGE : MIB;
+	if (!period)
+		holes = false;
+	if (!holes)
+		period = size;
+
+	fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		perror(argv[1]);
+		return 1;
+	}
+	for (off = 0; off < size && r == 0; off = end) {
+		end = min_u64(off + period, size);
+		/* What is left out is the hole. */
+		if (!holes || off / period % 3 != 1 || end - off < period)
+			r = write_out(fd, &p, off, end);
+	}
+	if (r < 0 || ftruncate(fd, (off_t)size) < 0 || close(fd) < 0) {
+		perror(argv[1]);
+		return 1;
+	}
+	return 0;
+}
