@@ -3,7 +3,7 @@
 #
 # Encrypted volumes with a header in place: what opens them, what they read as, how many
 # keys are derived, and what is said when they do not open.
-# long: every cipher and layout; crypt/volumes-bitlocker, keys/mount and crypt/journal are shorter
+# long: every cipher and layout; keys/mount and crypt/journal are shorter
 . "$SRC/tests/lib.sh"
 . "$SRC/tests/volumes.sh"
 require cryptsetup mke2fs sfdisk jq openssl
