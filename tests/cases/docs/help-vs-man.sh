@@ -6,7 +6,7 @@
 
 # One program for all of it: a dozen for each command would be most of its time.
 python3 - <<'END'
-import os, re, shutil, subprocess, sys
+import os, re, shutil, subprocess
 
 SRC = os.environ["SRC"]
 
