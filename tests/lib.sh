@@ -387,18 +387,11 @@ vault_back() {
 # same for the same seed. SIZE may end in K, M or G. With --holes, the middle
 # third of each 3 MiB (of the file, when it is smaller) is a hole.
 make_image() {
-	local holes=() file size
+	local holes=()
 	if [[ $1 == --holes ]]; then
 		holes=(--holes)
 		shift
 	fi
-	file=$1
-	size=${2%[KMG]}
-	case $2 in
-	*K) size=$((size << 10)) ;;
-	*M) size=$((size << 20)) ;;
-	*G) size=$((size << 30)) ;;
-	esac
-	"$BUILD/tests/tools/image" ${holes[@]+"${holes[@]}"} "$file" "$size" "${3:-1}" ||
-		fail "no image $file"
+	"$BUILD/tests/tools/image" ${holes[@]+"${holes[@]}"} "$1" "$2" "${3:-1}" ||
+		fail "no image $1"
 }

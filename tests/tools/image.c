@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * image [--holes] FILE BYTES SEED: bytes that no compressor shrinks, the same for the
+ * image [--holes] FILE SIZE SEED: bytes that no compressor shrinks, the same for the
  * same seed. With --holes, the middle third of each 3 MiB (of the file, when it is
  * smaller) is a hole.
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/base/err.h"
+#include "backend/base/parse.h"
 #include "tests/fakes/source_pattern.h"
 
 #define PAGE 4096
@@ -43,15 +43,14 @@ int main(int argc, char **argv)
 
 	argv += holes;
 	argc -= holes;
-	if (argc != 4 || sscanf(argv[2], "%" SCNu64, &size) != 1) {
-		fprintf(stderr, "usage: image [--holes] FILE BYTES SEED\n");
+	if (argc != 4 || parse_size(argv[2], &size) < 0) {
+		fprintf(stderr, "usage: image [--holes] FILE SIZE SEED\n");
 		return 2;
 	}
 	for (const char *c = argv[3]; *c; c++)
 		p.seed = p.seed * 257 + (uint8_t)*c;
 	period = size < 3 * MIB ? size / 3 / PAGE * PAGE : MIB;
-	if (!period)
-		holes = false;
+	holes = holes && period;
 	if (!holes)
 		period = size;
 
