@@ -33,16 +33,18 @@ static const struct pattern content = { .seed = 7,
 					.zero_of_256 = 32,
 					.holes = true };
 
-/* Requests of data wait until so many are there: who sends them one by one never gets
- * through. */
+/* So many requests of data must be at the gate together. Who comes there waits for the
+ * others, but not for ever: under load a window may find that those before it are not
+ * accounted for yet, and a reader goes on alone. */
 #define GATE 4
+#define GATE_MS 200
 
 struct counts {
 	atomic_uint_fast64_t data, index; /* requests */
 	pthread_mutex_t lock;		  /* protects what follows */
 	pthread_cond_t changed;
 	bool gate;
-	unsigned at_gate;
+	unsigned at_gate, at_gate_max;
 };
 
 struct far {
@@ -56,13 +58,22 @@ struct far {
 static void wait_at_gate(struct counts *c)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&c->lock);
+	struct timespec until;
+	int r = 0;
 
 	if (!c->gate)
 		return;
-	c->gate = ++c->at_gate < GATE;
+	c->at_gate++;
+	c->at_gate_max = (unsigned)max_u64(c->at_gate_max, c->at_gate);
+	c->gate = c->at_gate < GATE;
 	pthread_cond_broadcast(&c->changed);
-	while (c->gate)
-		pthread_cond_wait(&c->changed, held);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += GATE_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (c->gate && !r)
+		r = pthread_cond_timedwait(&c->changed, held, &until);
+	c->at_gate--;
 }
 
 static void count(void *ctx, enum store_call call, const char *key)
@@ -203,6 +214,7 @@ static void sequential(size_t step)
 
 	open_far(&x, vault_32m, 32 * MIB, NULL);
 	for (uint64_t off = 0; off < 32 * MIB; off += step) {
+		/* From here on he is known to read in order. */
 		if (off >= 8 * MIB && off < 8 * MIB + step) {
 			pthread_mutex_lock(&x.counts.lock);
 			x.counts.gate = true;
@@ -222,7 +234,7 @@ static void sequential(size_t step)
 	CHECK(x.fault.bytes_read <= data + data / 20 + 256 * KIB);
 	CHECK(x.counts.index <= 4);
 	CHECK(x.counts.data <= data / FRAME);
-	CHECK_U64(x.counts.at_gate, GATE);
+	CHECK(x.counts.at_gate_max >= GATE);
 	close_far(&x);
 }
 
@@ -439,17 +451,15 @@ static void test_interrupted(void)
 	open_far(&x, vault_32m, 32 * MIB, NULL);
 	/* The table is there. */
 	read_check(x.disk, 4096, 2 * MIB);
+	store_fault_reset(&x.fault);
 	x.fault.delay_us = 1000 * 1000;
 	first.s = second.s = x.disk;
 	CHECK(!pthread_create(&a, NULL, stopped_reader, &first));
-	do {
-		cache_stats(x.cache, &st);
-	} while (!atomic_load(&x.fault.flying));
+	while (!atomic_load(&x.fault.flying_max))
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	CHECK(!pthread_create(&b, NULL, stopped_reader, &second));
 	do {
-		struct timespec t = { 0, 1000000 };
-
-		nanosleep(&t, NULL);
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 		cache_stats(x.cache, &st);
 	} while (!st.waits && atomic_load(&x.fault.flying));
 	atomic_store(&second.stop, true);
