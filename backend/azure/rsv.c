@@ -429,7 +429,7 @@ static void rsv_free(struct rsv *r)
 	access_table_free(r->access);
 	cache_free(r->meta);
 	azure_unref(r->az);
-	pthread_mutex_destroy(&r->lock);
+	fresh_free(r->fresh);
 	free(r);
 }
 
@@ -463,14 +463,10 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 
 	if (!r)
 		return fail(-ENOMEM, "no memory for a catalog");
-	pthread_mutex_init(&r->lock, NULL);
 	r->c.ops = &rsv_ops;
 	r->c.trust = SEAL_NONE;
 	r->c.dear_points = true;
 	r->bytes = o->cache;
-	r->fresh_ns = o->refresh_ms
-			      ? max_u64(o->refresh_ms, RSV_FRESH_MS) * 1000000
-			      : 0;
 	e = rsv_address_parse(url, &r->at);
 	if (!e)
 		e = azure_use_ca(o->store ? o->store->ca_file : NULL);
@@ -478,6 +474,12 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 		e = azure_ref(&r->az);
 	if (!e)
 		e = cache_new(META_BYTES, &r->meta);
+	if (!e)
+		e = fresh_new(o->refresh_ms ? max_u64(o->refresh_ms,
+						      RSV_FRESH_MS) *
+						      1000000
+					    : 0,
+			      &r->fresh);
 	if (!e)
 		e = access_table_new(r->az, &r->access);
 	if (!e)

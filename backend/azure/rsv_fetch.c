@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * What was fetched is a blob in a bounded cache of the catalog's own, under the
- * kind, the id and a generation. Generations are in a table of a fixed size: an
- * entry that is too old, or was another's, gets the next number, so that the blob
- * is fetched anew (by one thread, while the others wait for it).
+ * kind, the id and a generation (fresh.h), so that what is too old is fetched anew, by
+ * one thread, while the others wait for it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,22 +15,6 @@
 
 /* --- what was fetched --- */
 
-/* The generation under which to look for that key. */
-static uint64_t generation_of(struct rsv *r, const uint8_t *key)
-{
-	DROP(lock) pthread_mutex_t *held = lock(&r->lock);
-	struct rsv_slot *s = &r->slots[(key[0] | key[1] << 8) % RSV_SLOTS];
-	uint64_t now = monotonic_ns();
-
-	if (!s->generation || memcmp(s->key, key, sizeof(s->key)) != 0 ||
-	    now - s->made_ns >= r->fresh_ns) {
-		memcpy(s->key, key, sizeof(s->key));
-		s->generation = ++r->generation;
-		s->made_ns = now;
-	}
-	return s->generation;
-}
-
 /* The blob of a kind for an id (compared without case); *generation may be NULL. */
 static int fetched(struct rsv *r, const char *kind, const char *id,
 		   cache_fill_fn *fill, void *ctx, uint64_t *generation,
@@ -39,22 +22,15 @@ static int fetched(struct rsv *r, const char *kind, const char *id,
 {
 	uint8_t key[CACHE_KEY_SIZE];
 	char folded[ARM_ID_MAX];
-	uint64_t g;
-	struct sha256 h;
-	struct digest d;
+	struct fresh_age age;
 	int e = arm_id_fold(id, folded);
 
 	if (e)
 		return e;
 	cache_key(kind, folded, strlen(folded), key);
-	g = generation_of(r, key);
-	sha256_init(&h);
-	sha256_add(&h, key, sizeof(key));
-	sha256_add(&h, &g, sizeof(g));
-	sha256_final(&h, &d);
-	memcpy(key, d.b, sizeof(key));
+	age = fresh_key(r->fresh, key);
 	if (generation)
-		*generation = g;
+		*generation = age.generation;
 	return cache_get(r->meta, key, fill, ctx, ret);
 }
 

@@ -5,31 +5,21 @@
 #include "backend/azure/jobs.h"
 #include "backend/azure/rsv.h"
 #include "backend/base/pool.h"
+#include "backend/source/fresh.h"
 
 #define RSV_API_VAULTS "api-version=2024-04-01"
 #define RSV_API_BACKUP "api-version=2023-06-01"
 #define RSV_API_COMPUTE "api-version=2024-07-01"
-#define RSV_SLOTS 4096
-
-struct rsv_slot {
-	uint8_t key[CACHE_KEY_SIZE];
-	uint64_t generation; /* 0: none */
-	uint64_t made_ns;    /* monotonic */
-};
 
 struct rsv {
 	struct catalog c;
 	struct azure *az;
 	struct rsv_address at;
-	uint64_t fresh_ns;
 	struct cache *bytes; /* the caller's */
 	struct cache *meta;
+	struct fresh *fresh; /* of keys of meta */
 	struct access_table *access;
 	struct pool *readers;
-
-	pthread_mutex_t lock; /* protects the two below; not held across I/O */
-	uint64_t generation;
-	struct rsv_slot slots[RSV_SLOTS];
 };
 
 /* --- rsv_fetch.c: the lists of the service, kept for a while --- */
