@@ -59,6 +59,7 @@ void view_unref(struct view *v)
 	vault_table_unref(v->vaults);
 	resolver_free(v->resolver);
 	cache_free(v->cards);
+	fresh_free(v->fresh);
 	free(v->catalogs);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
@@ -181,6 +182,16 @@ int view_text_open(char *data, size_t len, struct source **ret)
 	t->data = data;
 	*ret = &t->base;
 	return 0;
+}
+
+int view_copy_open(const void *text, size_t len, struct source **ret)
+{
+	char *copy = malloc(len ? len : 1);
+
+	if (!copy)
+		return fail(-ENOMEM, "out of memory");
+	memcpy(copy, text, len);
+	return view_text_open(copy, len, ret);
 }
 
 /* --- the root --- */
@@ -521,6 +532,8 @@ int view_open(struct catalog *const *catalogs, size_t n,
 		v->catalogs[i] = catalogs[i];
 	v->ncatalogs = n;
 	r = cache_new(CARDS_SIZE, &v->cards);
+	if (!r)
+		r = fresh_new((uint64_t)v->fresh_ms * 1000000, &v->fresh);
 	if (r)
 		return r;
 	r = open_resolver(v, o);

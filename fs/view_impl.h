@@ -5,15 +5,16 @@
  * place (catalog, vault, VM) of a counted view. No folder needs the one it was
  * opened from.
  *
- * What was read of a point, its record and the text of point.json, is a card in
- * a small bounded cache of the view, so that folders, of which the kernel may
- * keep very many alive, stay small.
+ * What was read of a point is a card in a small bounded cache of the view, so that
+ * folders, of which the kernel may keep very many alive, stay small; the text of
+ * point.json is in it too, for fresh_ms.
  */
 #pragma once
 #include <stdatomic.h>
 
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
+#include "backend/source/fresh.h"
 #include "fs/view.h"
 
 /* A point's name: time, '~', whole id. */
@@ -28,6 +29,7 @@ struct view {
 	uint32_t fresh_ms;
 	int64_t born_ns;
 	struct cache *cards;
+	struct fresh *fresh; /* of keys of cards */
 	struct resolver *resolver;
 
 	/* Protects the two below. */
@@ -64,6 +66,7 @@ int view_no_entry(const char *name);
 int view_no_xattr(const char *name, const char *key);
 /* A source; takes data, on failure too. */
 int view_text_open(char *data, size_t len, struct source **ret) MUST_USE;
+int view_copy_open(const void *text, size_t len, struct source **ret) MUST_USE;
 
 /* --- view_names.c --- */
 

@@ -558,41 +558,92 @@ static int point_card(struct point_dir *pt, struct cache_blob **ret)
 	return r ? r : view_card_get(pt->place, &now, ret);
 }
 
-/* What point.json shows, made anew each time: escrow records may be added to a point,
- * and who only reads its disks should not wait for them. */
-static int point_text(struct point_dir *pt, char **text, size_t *len)
-{
-	DROP(cache_blob) struct cache_blob *card = NULL;
-	DROP(escrow_docs) struct escrow_docs docs = { 0 };
-	DROP(json) struct json *j = NULL;
-	struct point_info *info;
-	int r = point_card(pt, &card);
+/* --- point.json --- */
 
-	if (r)
-		return r;
-	info = view_card(card);
-	j = point_json(info);
+struct text_wanted {
+	struct place *place;
+	struct point_info *info;
+};
+
+static int make_text(const struct text_wanted *w, char **text, size_t *len)
+{
+	const struct place *p = w->place;
+	DROP(escrow_docs) struct escrow_docs docs = { 0 };
+	DROP(json) struct json *j = point_json(w->info);
+	int r;
+
 	if (!j)
 		return fail(-ENOMEM, "out of memory");
-	r = catalog_escrow(view_catalog(pt->place), pt->place->vault,
-			   pt->place->vm, info, &docs);
+	r = catalog_escrow(view_catalog(p), p->vault, p->vm, w->info, &docs);
 	if (r)
 		return r;
-	escrow_describe(&docs, info, j);
+	escrow_describe(&docs, w->info, j);
 	return json_text(j, true, text, len);
+}
+
+static int text_fill(void *ctx, struct cache_value *out)
+{
+	char *text;
+	int r = make_text(ctx, &text, &out->size);
+
+	if (!r)
+		out->data = text;
+	return r;
+}
+
+static void text_key(const struct place *p, const struct point_row *row,
+		     uint8_t out[static CACHE_KEY_SIZE])
+{
+	uint8_t card[CACHE_KEY_SIZE];
+
+	card_key(p, row, card);
+	cache_key(POINT_JSON, card, sizeof(card), out);
+}
+
+/* Not with the card: escrow records may be added to a point, and who only reads its
+ * disks should not wait for them. So it is made anew after a while. */
+static int point_text(struct point_dir *pt, struct cache_blob **ret,
+		      uint64_t *left_ns)
+{
+	struct view *v = pt->place->view;
+	DROP(cache_blob) struct cache_blob *card = NULL;
+	struct text_wanted w = { .place = pt->place };
+	uint8_t key[CACHE_KEY_SIZE];
+	struct point_row now;
+	int r = view_point_now(pt->place, &pt->row, &now);
+
+	if (!r)
+		r = view_card_get(pt->place, &now, &card);
+	if (r)
+		return r;
+	w.info = view_card(card);
+	text_key(pt->place, &now, key);
+	*left_ns = fresh_key(v->fresh, key).left_ns;
+	return cache_get(v->cards, key, text_fill, &w, ret);
 }
 
 static int point_json_attr(struct point_dir *pt, struct entry_attr *out)
 {
-	DROP(mem) char *text = NULL;
-	size_t len;
-	int r = point_text(pt, &text, &len);
+	DROP(cache_blob) struct cache_blob *text = NULL;
+	uint64_t left_ns;
+	int r = point_text(pt, &text, &left_ns);
 
 	if (!r)
-		*out = view_text_attr(len, pt->row.time_ns,
-				      pt->place->view->fresh_ms);
+		*out = view_text_attr(text->size, pt->row.time_ns,
+				      (uint32_t)(left_ns / 1000000));
 	return r;
 }
+
+static int point_json_open(struct point_dir *pt, struct source **ret)
+{
+	DROP(cache_blob) struct cache_blob *text = NULL;
+	uint64_t left_ns;
+	int r = point_text(pt, &text, &left_ns);
+
+	return r ? r : view_copy_open(text->data, text->size, ret);
+}
+
+/* --- what else there is --- */
 
 /* The text about a point that has one: -ENOENT for the others. */
 static int point_note(struct point_dir *pt, struct cache_blob **card,
@@ -689,23 +740,14 @@ static int point_open_file(struct folder *f, const char *name,
 {
 	DROP(cache_blob) struct cache_blob *card = NULL;
 	const char *note;
-	char *text = NULL;
-	size_t len;
 	int r;
 
-	if (strcmp(name, POINT_JSON) == 0) {
-		r = point_text(point_of(f), &text, &len);
-		return r ? r : view_text_open(text, len, ret);
-	}
+	if (strcmp(name, POINT_JSON) == 0)
+		return point_json_open(point_of(f), ret);
 	if (strcmp(name, POINT_NOTE) != 0)
 		return view_no_entry(name);
 	r = point_note(point_of(f), &card, &note);
-	if (r)
-		return r;
-	text = strdup(note);
-	if (!text)
-		return fail(-ENOMEM, "out of memory");
-	return view_text_open(text, strlen(text), ret);
+	return r ? r : view_copy_open(note, strlen(note), ret);
 }
 
 static const struct folder_ops point_ops = {

@@ -68,16 +68,6 @@ static struct entry_attr private_text(const struct inside *in, size_t size)
 	return a;
 }
 
-static int open_copy(const char *text, size_t len, struct source **ret)
-{
-	char *copy = malloc(len ? len : 1);
-
-	if (!copy)
-		return fail(-ENOMEM, "out of memory");
-	memcpy(copy, text, len);
-	return view_text_open(copy, len, ret);
-}
-
 /* --- volumes/ --- */
 
 static int volumes_of(const struct inside *in, struct resolved **ret)
@@ -198,7 +188,7 @@ static int volumes_open_file(struct folder *f, const char *name,
 		return r;
 	if (strcmp(name, VOLUMES_JSON) == 0) {
 		json = resolved_json(p, &len);
-		return open_copy(json, len, ret);
+		return view_copy_open(json, len, ret);
 	}
 	r = find_row(resolved_volumes(p), name, &i);
 	if (r)
@@ -207,7 +197,7 @@ static int volumes_open_file(struct folder *f, const char *name,
 	if (volumes_readable(row))
 		return volumes_image(resolved_volumes(p), i, ret);
 	r = locked_text(row, &b);
-	return r ? r : open_copy((char *)b.data, b.len, ret);
+	return r ? r : view_copy_open(b.data, b.len, ret);
 }
 
 static const struct folder_ops volumes_ops = {

@@ -475,10 +475,10 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 	if (!e)
 		e = cache_new(META_BYTES, &r->meta);
 	if (!e)
-		e = fresh_new(o->refresh_ms ? max_u64(o->refresh_ms,
-						      RSV_FRESH_MS) *
-						      1000000
-					    : 0,
+		e = fresh_new(o->refresh_ms
+				      ? max_u64(o->refresh_ms, RSV_FRESH_MS) *
+						1000000
+				      : 0,
 			      &r->fresh);
 	if (!e)
 		e = access_table_new(r->az, &r->access);

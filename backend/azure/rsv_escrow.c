@@ -16,36 +16,20 @@
 #include "backend/azure/arm.h"
 #include "backend/azure/record.h"
 #include "backend/azure/rsv_impl.h"
-#include "backend/base/err.h"
-#include "backend/base/log.h"
-
-/* What the managed disk says today. One that is gone, or that may not be seen, says
- * nothing. */
-static int disk_settings(struct rsv *r, const char *id,
-			 struct rsv_settings *out)
-{
-	DROP(json) struct json *j = NULL;
-	int e;
-
-	if (!id || !arm_id_part(id, "disks", (char[256]){ 0 }, 256))
-		return 0;
-	e = arm_get(r->az, "a managed disk", id, RSV_API_COMPUTE, &j);
-	if (e == -ENOENT || e == -EACCES) {
-		log_debug("%s", err_text(e));
-		err_clear();
-		return 0;
-	}
-	return e ? e : rsv_settings_parse(j, out);
-}
 
 static int add_from_disk(struct rsv *r, struct rsv_point_info *i, size_t k,
 			 struct escrow_docs *out)
 {
-	DROP(rsv_settings) struct rsv_settings now = { 0 };
-	int e = disk_settings(r, i->places[k].family, &now);
+	DROP(cache_blob) struct cache_blob *b = NULL;
+	const char *id = i->places[k].family;
+	int e;
 
+	if (!id || !arm_id_part(id, "disks", (char[256]){ 0 }, 256))
+		return 0;
+	e = rsv_get_disk_settings(r, id, &b);
 	return e ? e
-		 : azure_record_add_all(out, (int)k, i->point.os, &now, NULL);
+		 : azure_record_add_all(out, (int)k, i->point.os, b->data,
+					NULL);
 }
 
 int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,

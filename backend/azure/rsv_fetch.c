@@ -11,6 +11,7 @@
 #include "backend/azure/arm.h"
 #include "backend/azure/rsv_impl.h"
 #include "backend/base/err.h"
+#include "backend/base/log.h"
 #include "backend/base/parse.h"
 
 /* --- what was fetched --- */
@@ -439,4 +440,57 @@ int rsv_get_job(struct rsv *r, const struct rsv_restore *restore,
 	/* It has ended: what it says stays so. */
 	cache_key("job", restore->id, strlen(restore->id), key);
 	return cache_get(r->meta, key, job_fill, &w, ret);
+}
+
+/* --- managed disks --- */
+
+static void settings_destroy(void *data)
+{
+	rsv_settings_release(data);
+	free(data);
+}
+
+struct settings_wanted {
+	struct rsv *r;
+	const char *id;
+};
+
+static int get_settings(const struct settings_wanted *w,
+			struct rsv_settings *to)
+{
+	DROP(json) struct json *j = NULL;
+	int e = arm_get(w->r->az, "a managed disk", w->id, RSV_API_COMPUTE, &j);
+
+	if (e == -ENOENT || e == -EACCES) {
+		log_debug("%s", err_text(e));
+		err_clear();
+		return 0;
+	}
+	return e ? e : rsv_settings_parse(j, to);
+}
+
+static int settings_fill(void *ctx, struct cache_value *out)
+{
+	struct rsv_settings *s = calloc(1, sizeof(*s));
+	int e;
+
+	if (!s)
+		return fail(-ENOMEM, "out of memory");
+	e = get_settings(ctx, s);
+	if (e) {
+		settings_destroy(s);
+		return e;
+	}
+	out->data = s;
+	out->destroy = settings_destroy;
+	out->charge = sizeof(*s) + s->count * 512;
+	return 0;
+}
+
+int rsv_get_disk_settings(struct rsv *r, const char *id,
+			  struct cache_blob **ret)
+{
+	struct settings_wanted w = { r, id };
+
+	return fetched(r, "settings", id, settings_fill, &w, NULL, ret);
 }

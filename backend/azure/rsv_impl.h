@@ -59,6 +59,11 @@ int rsv_get_job(struct rsv *r, const struct rsv_restore *restore,
 		struct cache_blob **ret) MUST_USE;
 bool rsv_is_guid(const char *s, size_t n);
 
+/* struct rsv_settings: how a managed disk is encrypted as it is now. One that is gone,
+ * or that may not be seen, says nothing. */
+int rsv_get_disk_settings(struct rsv *r, const char *id,
+			  struct cache_blob **ret) MUST_USE;
+
 /* --- rsv_point.c: one point --- */
 
 struct rsv_disk_place {

@@ -400,6 +400,16 @@ static int memory_open_disk(struct catalog *c, const char *vault,
 	return 0;
 }
 
+/* There is none. */
+static int memory_escrow(struct catalog *c, const char *vault, const char *vm,
+			 struct point_info *point, struct escrow_docs *out)
+{
+	struct memory *m = memory_of(c);
+
+	atomic_fetch_add(&m->counts.escrow, 1);
+	return told_to_fail(m);
+}
+
 static int memory_describe(struct catalog *c, const char *vault,
 			   struct json *into)
 {
@@ -438,6 +448,7 @@ static const struct catalog_ops memory_ops = {
 	.count = memory_count,
 	.point = memory_point,
 	.open_disk = memory_open_disk,
+	.escrow = memory_escrow,
 	.describe = memory_describe,
 	.close = memory_close,
 };

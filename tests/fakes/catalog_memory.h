@@ -28,7 +28,7 @@ struct catalog_memory_disk {
 
 struct catalog_memory_counts {
 	atomic_uint_fast64_t vaults, vms, points, latest, count, point;
-	atomic_uint_fast64_t open_disk, describe;
+	atomic_uint_fast64_t open_disk, describe, escrow;
 	atomic_uint_fast64_t rows;  /* of points, handed out */
 	atomic_uint_fast64_t reads; /* of disks */
 	/* Every call, and every read, returns this; 0: all is well. */

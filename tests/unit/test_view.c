@@ -228,6 +228,60 @@ static void test_texts(void)
 	catalog_close(c);
 }
 
+static void open_and_close(struct folder *f, const char *name)
+{
+	struct source *s;
+
+	CHECK_OK(folder_open(f, name, &s));
+	source_close(s);
+}
+
+/* What a point's text costs is paid once while it is fresh, and each time without. */
+static void test_text_is_kept(void)
+{
+	struct catalog *c = new_catalog("v", "0123");
+	struct catalog_memory_counts *n = catalog_memory_counts(c);
+	DROP(folder) struct folder *root = NULL;
+	DROP(folder) struct folder *f = NULL;
+	struct entry_attr a;
+
+	CHECK_OK(catalog_memory_add(c, "vm", 0, 1));
+	CHECK_OK(catalog_memory_add(c, "vm", SECOND, 2));
+	root = open_view(&c, 1, 3600000);
+	f = walk(root, "v/vm/1970-01-01T00-00-00Z");
+	CHECK_OK(folder_lookup(f, "point.json", &a));
+	CHECK(a.valid_ms > 0 && a.valid_ms <= 3600000);
+	open_and_close(f, "point.json");
+	CHECK_OK(folder_lookup(f, "point.json", &a));
+	CHECK_U64(n->escrow, 1);
+	folder_close(take(f));
+	/* It belongs to the point, and not to the folder. */
+	f = walk(root, "v/vm/1970-01-01T00-00-00Z");
+	open_and_close(f, "point.json");
+	CHECK_U64(n->escrow, 1);
+	folder_close(take(f));
+	f = walk(root, "v/vm/1970-01-01T00-00-01Z");
+	/* A failure is not kept. */
+	n->fail = -EIO;
+	CHECK_FAILS(-EIO, folder_lookup(f, "point.json", &a));
+	n->fail = 0;
+	n->escrow = 0;
+	open_and_close(f, "point.json");
+	CHECK_U64(n->escrow, 1);
+	folder_close(take(f));
+	folder_close(take(root));
+
+	root = open_view(&c, 1, 0);
+	f = walk(root, "v/vm/1970-01-01T00-00-00Z");
+	CHECK_OK(folder_lookup(f, "point.json", &a));
+	CHECK_U64(a.valid_ms, 0);
+	open_and_close(f, "point.json");
+	CHECK_U64(n->escrow, 3);
+	folder_close(take(f));
+	folder_close(take(root));
+	catalog_close(c);
+}
+
 static void test_disks(void)
 {
 	struct catalog *c = new_catalog("v", "1");
@@ -744,6 +798,7 @@ int main(void)
 {
 	test_layout();
 	test_texts();
+	test_text_is_kept();
 	test_disks();
 	test_disks_not_ready();
 	test_one_second();
