@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,33 +13,42 @@
 /* Enough that a worker finds its next job waiting. */
 #define QUEUE_PER_THREAD 4
 
+/*
+ * Semaphores, since many threads wait for the same: up to glibc 2.40 a signal to a
+ * condition with many waiters may wake none (sourceware.org, bug 25847), and a job that
+ * nobody takes is a reader who waits for ever.
+ */
 struct pool {
 	unsigned nthreads; /* started */
-	size_t queue_max;
+	sem_t work; /* jobs in the queue; at the end, one more for each thread */
+	sem_t room;	      /* how many more it takes */
 	pthread_mutex_t lock; /* protects what follows */
-	pthread_cond_t work;  /* a job was queued, or the end has come */
-	pthread_cond_t room;  /* a job left the queue */
 	struct pool_job *first, *last;
-	size_t queued;
 	bool ending;
 	pthread_t threads[];
 };
 
+static void down(sem_t *s)
+{
+	while (sem_wait(s) < 0)
+		assert(errno == EINTR);
+}
+
+/* NULL: there are none, and none will come. */
 static struct pool_job *next_job(struct pool *p)
 {
-	DROP(lock) pthread_mutex_t *held = lock(&p->lock);
 	struct pool_job *job;
 
-	while (!p->first && !p->ending)
-		pthread_cond_wait(&p->work, held);
+	down(&p->work);
+	DROP(lock) pthread_mutex_t *held = lock(&p->lock);
+	(void)held;
 	job = p->first;
 	if (!job)
 		return NULL;
 	p->first = job->next;
 	if (!p->first)
 		p->last = NULL;
-	p->queued--;
-	pthread_cond_signal(&p->room);
+	sem_post(&p->room);
 	return job;
 }
 
@@ -96,9 +106,8 @@ int pool_new(unsigned nthreads, struct pool **ret)
 	if (!p)
 		return fail(-ENOMEM, "out of memory");
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->work, NULL);
-	pthread_cond_init(&p->room, NULL);
-	p->queue_max = (size_t)nthreads * QUEUE_PER_THREAD;
+	sem_init(&p->work, 0, 0);
+	sem_init(&p->room, 0, nthreads * QUEUE_PER_THREAD);
 	r = start_threads(p, nthreads);
 	if (r < 0)
 		return r;
@@ -112,12 +121,13 @@ void pool_free(struct pool *p)
 		return;
 	pthread_mutex_lock(&p->lock);
 	p->ending = true;
-	pthread_cond_broadcast(&p->work);
 	pthread_mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->nthreads; i++)
+		sem_post(&p->work);
+	for (unsigned i = 0; i < p->nthreads; i++)
 		pthread_join(p->threads[i], NULL);
-	pthread_cond_destroy(&p->room);
-	pthread_cond_destroy(&p->work);
+	sem_destroy(&p->work);
+	sem_destroy(&p->room);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -149,19 +159,17 @@ unsigned pool_default_threads(void)
 
 void pool_submit(struct pool *p, struct pool_job *job)
 {
+	down(&p->room);
 	DROP(lock) pthread_mutex_t *held = lock(&p->lock);
-
+	(void)held;
 	assert(!p->ending);
-	while (p->queued >= p->queue_max)
-		pthread_cond_wait(&p->room, held);
 	job->next = NULL;
 	if (p->last)
 		p->last->next = job;
 	else
 		p->first = job;
 	p->last = job;
-	p->queued++;
-	pthread_cond_signal(&p->work);
+	sem_post(&p->work);
 }
 
 /*
