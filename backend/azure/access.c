@@ -41,7 +41,7 @@ void access_url_unref(struct access_url *u)
 {
 	if (!u || __atomic_sub_fetch(&u->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	secret_free_text(u->text);
+	secret_close(u->kept);
 	free(u);
 }
 
@@ -264,10 +264,12 @@ void access_close(struct access_lease *l)
 
 /* --- the address --- */
 
-static int begin_access(struct access_lease *l, char **url)
+/* With its NUL. */
+static int begin_access(struct access_lease *l, struct secret **url)
 {
 	DROP(json) struct json *body = json_object();
-	DROP(json) struct json *result = NULL, *status = NULL;
+	DROP(secret_json) struct json *result = NULL;
+	DROP(secret_json) struct json *status = NULL;
 	const char *sas;
 	int r;
 
@@ -283,8 +285,7 @@ static int begin_access(struct access_lease *l, char **url)
 		r = rsv_access_sas(status, &sas);
 	if (r)
 		return blame(r, "%s", l->what);
-	*url = strdup(sas);
-	return *url ? 0 : fail(-ENOMEM, "out of memory");
+	return secret_copy(sas, strlen(sas) + 1, url);
 }
 
 enum found { FOUND, FETCH, WAIT };
@@ -306,7 +307,7 @@ static enum found lease_state(struct access_lease *l, unsigned refused,
 }
 
 /* Takes text. */
-static int lease_settle(struct access_lease *l, int r, char *text,
+static int lease_settle(struct access_lease *l, int r, struct secret *text,
 			uint64_t begun, struct access_url **ret)
 {
 	DROP(lock) pthread_mutex_t *held = lock(&l->table->lock);
@@ -315,7 +316,7 @@ static int lease_settle(struct access_lease *l, int r, char *text,
 	l->busy = false;
 	pthread_cond_broadcast(&l->table->changed);
 	if (!r && !u) {
-		free(text);
+		secret_close(text);
 		return fail(-ENOMEM, "out of memory");
 	}
 	if (r) {
@@ -326,7 +327,8 @@ static int lease_settle(struct access_lease *l, int r, char *text,
 		*ret = url_ref(l->url);
 		return 0;
 	}
-	u->text = text;
+	u->kept = text;
+	u->text = (const char *)secret_bytes(text);
 	u->refs = 1;
 	u->number = ++l->number;
 	access_url_unref(l->url);
@@ -355,7 +357,7 @@ int access_get(struct access_lease *l, unsigned refused,
 {
 	uint64_t begun = monotonic_ns();
 	enum found found = WAIT;
-	char *text = NULL;
+	struct secret *text = NULL;
 	int r;
 
 	pthread_mutex_lock(&l->table->lock);

@@ -39,11 +39,12 @@ int access_open(struct access_table *t, const struct access_wanted *w,
 void access_close(struct access_lease *l);
 DROP_DEFINE(access_lease, struct access_lease *, access_close)
 
-/* A secret. Counted. */
+/* Counted. */
 struct access_url {
-	char *text;
-	unsigned number; /* of the asking it came from */
-	int refs;	 /* atomic */
+	struct secret *kept;
+	const char *text; /* in it */
+	unsigned number;  /* of the asking it came from */
+	int refs;	  /* atomic */
 };
 void access_url_unref(struct access_url *u);
 DROP_DEFINE(access_url, struct access_url *, access_url_unref)

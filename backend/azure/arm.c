@@ -209,9 +209,9 @@ int arm_failed(const char *what, int status, const char *body, size_t len)
 
 int arm_parse_page(const char *text, size_t len, struct json **ret, char **next)
 {
-	DROP(json) struct json *j = NULL;
+	DROP(secret_json) struct json *j = NULL;
 	const char *link;
-	int r = json_parse(text, len, ARM_DEPTH, &j);
+	int r = json_parse_secret(text, len, ARM_DEPTH, &j);
 
 	if (r)
 		return r;
@@ -258,10 +258,11 @@ static int make_url(const struct azure *az, const char *path, const char *query,
 	return buf_check(url, "URL");
 }
 
-/* One request, and one more with another token after a 401. */
+/* One request, and one more with another token after a 401. secret: the answer of a
+ * success comes to locked memory. */
 static int send_request(struct azure *az, const char *what, const char *method,
 			const char *url, const char *body, size_t body_len,
-			struct http_response *a)
+			bool secret, struct http_response *a)
 {
 	static const char *const fields[] = {
 		"Accept: application/json",
@@ -279,7 +280,8 @@ static int send_request(struct azure *az, const char *what, const char *method,
 		.ctx = &call,
 		.pieces = body ? &piece : NULL,
 		.npieces = body ? 1 : 0,
-		.body_max = ARM_BODY_MAX,
+		.body_max = secret ? ARM_SECRET_MAX : ARM_BODY_MAX,
+		.secret = secret,
 		.once = strcmp(method, "GET") != 0,
 	};
 	int r = http_do(azure_http(az), &q, a);
@@ -293,15 +295,30 @@ static int send_request(struct azure *az, const char *what, const char *method,
 	return r;
 }
 
+/* What a failure says. */
 static const char *text_of(const struct http_response *a)
 {
 	return (const char *)a->body.data;
 }
 
-static int get_url(struct azure *az, const char *what, const char *url,
-		   struct http_response *a)
+/* What a success has. */
+static size_t answer_len(const struct http_response *a)
 {
-	int r = send_request(az, what, "GET", url, NULL, 0, a);
+	return a->locked ? a->locked_len : a->body.len;
+}
+
+static int parse_answer(const struct http_response *a, struct json **ret)
+{
+	const char *text = a->locked ? (const char *)secret_bytes(a->locked)
+				     : text_of(a);
+
+	return json_parse_secret(text, answer_len(a), ARM_DEPTH, ret);
+}
+
+static int get_url(struct azure *az, const char *what, const char *url,
+		   bool secret, struct http_response *a)
+{
+	int r = send_request(az, what, "GET", url, NULL, 0, secret, a);
 
 	if (r)
 		return r;
@@ -310,21 +327,33 @@ static int get_url(struct azure *az, const char *what, const char *url,
 	return 0;
 }
 
-int arm_get(struct azure *az, const char *what, const char *path,
-	    const char *query, struct json **ret)
+static int get_object(struct azure *az, const char *what, const char *path,
+		      const char *query, bool secret, struct json **ret)
 {
 	DROP(http_response) struct http_response a = { 0 };
 	DROP(buf) struct buf url = BUF_INIT(16384);
 	int r = make_url(az, path, query, &url);
 
 	if (!r)
-		r = get_url(az, what, buf_cstr(&url), &a);
+		r = get_url(az, what, buf_cstr(&url), secret, &a);
+	if (r == -EFBIG && secret)
+		r = get_url(az, what, buf_cstr(&url), false, &a);
 	if (r)
 		return r;
-	r = json_parse_secret(text_of(&a), a.body.len, ARM_DEPTH, ret);
-	/* A recovery point may have a key in it. */
-	buf_wipe(&a.body);
+	r = parse_answer(&a, ret);
 	return r ? blame(r, "%s", what) : 0;
+}
+
+int arm_get(struct azure *az, const char *what, const char *path,
+	    const char *query, struct json **ret)
+{
+	return get_object(az, what, path, query, false, ret);
+}
+
+int arm_get_secret(struct azure *az, const char *what, const char *path,
+		   const char *query, struct json **ret)
+{
+	return get_object(az, what, path, query, true, ret);
 }
 
 int arm_list(struct azure *az, const char *what, const char *path,
@@ -336,12 +365,12 @@ int arm_list(struct azure *az, const char *what, const char *path,
 
 	for (unsigned n = 0; !r && n < ARM_PAGES_MAX; n++) {
 		DROP(http_response) struct http_response a = { 0 };
-		DROP(json) struct json *j = NULL;
+		DROP(secret_json) struct json *j = NULL;
 		DROP(mem) char *next = NULL;
 
 		r = cancel_check();
 		if (!r)
-			r = get_url(az, what, buf_cstr(&url), &a);
+			r = get_url(az, what, buf_cstr(&url), false, &a);
 		if (r)
 			return r;
 		r = arm_parse_page(text_of(&a), a.body.len, &j, &next);
@@ -438,14 +467,14 @@ static int follow_status(struct azure *az, const char *what, const char *url,
 {
 	for (unsigned turn = 0;; turn++) {
 		DROP(http_response) struct http_response a = { 0 };
-		DROP(json) struct json *j = NULL;
+		DROP(secret_json) struct json *j = NULL;
 		bool done = false;
 		int r = arm_wait(pause);
 
 		if (!r)
-			r = get_url(az, what, url, &a);
+			r = get_url(az, what, url, true, &a);
 		if (!r)
-			r = json_parse(text_of(&a), a.body.len, ARM_DEPTH, &j);
+			r = parse_answer(&a, &j);
 		if (!r)
 			r = ended(what, j, &done);
 		if (r)
@@ -463,16 +492,12 @@ static int follow_location(struct azure *az, const char *what, const char *url,
 {
 	for (unsigned turn = 0;; turn++) {
 		DROP(http_response) struct http_response a = { 0 };
-		int r = get_url(az, what, url, &a);
+		int r = get_url(az, what, url, true, &a);
 
 		if (r)
 			return r;
-		if (a.status != 202) {
-			if (!a.body.len)
-				return 0;
-			return json_parse(text_of(&a), a.body.len, ARM_DEPTH,
-					  result);
-		}
+		if (a.status != 202)
+			return answer_len(&a) ? parse_answer(&a, result) : 0;
 		pause = pause_of(&a, turn);
 		r = arm_wait(pause);
 		if (r)
@@ -510,7 +535,8 @@ int arm_post(struct azure *az, const char *what, const char *path,
 	     struct json **status)
 {
 	DROP(http_response) struct http_response a = { 0 };
-	DROP(json) struct json *res = NULL, *st = NULL;
+	DROP(secret_json) struct json *res = NULL;
+	DROP(secret_json) struct json *st = NULL;
 	DROP(buf) struct buf url = BUF_INIT(16384);
 	DROP(mem) char *text = NULL;
 	size_t len = 0;
@@ -520,15 +546,15 @@ int arm_post(struct azure *az, const char *what, const char *path,
 		r = json_text(body, false, &text, &len);
 	if (!r)
 		r = send_request(az, what, "POST", buf_cstr(&url), text, len,
-				 &a);
+				 true, &a);
 	if (r)
 		return r;
 	if (a.status == 202)
 		r = follow(az, what, &a, &res, &st);
 	else if (a.status < 200 || a.status > 299)
 		r = arm_failed(what, a.status, text_of(&a), a.body.len);
-	else if (a.body.len)
-		r = json_parse(text_of(&a), a.body.len, ARM_DEPTH, &res);
+	else if (answer_len(&a))
+		r = parse_answer(&a, &res);
 	if (r)
 		return r;
 	*result = take(res);

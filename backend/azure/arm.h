@@ -9,6 +9,10 @@
  * Location (the result), which may be 4 KiB long. A URL that the service gives is
  * followed only to the same scheme, host and port.
  *
+ * No answer is left in memory: pages of lists, which are large, and other answers come to
+ * memory that is wiped, those of arm_post() and of what it began, which may have a SAS,
+ * to locked memory.
+ *
  * Errors: -ENOENT 404, -EACCES 401 and 403 with what to do, -EBUSY 409, -EAGAIN
  * retries spent, -EINVAL 400, -EPROTO an answer that cannot be right, -EIO any other
  * failure the service tells. Sentences have the service's own code and message.
@@ -19,6 +23,7 @@
 
 /* A whole answer of a list's page; a page of 200 items has about 400 KiB. */
 #define ARM_BODY_MAX (32u << 20)
+#define ARM_SECRET_MAX SECRET_MAX
 #define ARM_DEPTH 48
 #define ARM_PAGES_MAX 10000
 
@@ -29,6 +34,10 @@
  */
 int arm_get(struct azure *az, const char *what, const char *path,
 	    const char *query, struct json **ret) MUST_USE;
+/* What has a key in it: the answer comes to locked memory (one of more than
+ * ARM_SECRET_MAX bytes is asked for again, and comes to memory that is wiped). The tree is of json-c's heap: to be closed by json_close_secret(). */
+int arm_get_secret(struct azure *az, const char *what, const char *path,
+		   const char *query, struct json **ret) MUST_USE;
 /* Each page's "value" array goes to page(), in order; nonzero from it ends the
  * list and is returned. */
 int arm_list(struct azure *az, const char *what, const char *path,
@@ -39,7 +48,8 @@ int arm_list(struct azure *az, const char *what, const char *path,
 /*
  * POST, once. body: NULL for none. When the service goes on with it (202), asks at
  * its pace until that has ended. *result: what it gave in the end: the answer of
- * the Location URL if there is one, else of the status; NULL if it was empty.
+ * the Location URL if there is one, else of the status; NULL if it was empty. To be
+ * closed by json_close_secret(), as *status, where it has a secret.
  * status: the last answer of the status URL, may be NULL when there was none.
  */
 int arm_post(struct azure *az, const char *what, const char *path,

@@ -19,7 +19,8 @@
  * last), or one of the names. AZURE_CLIENT_SECRET and
  * AZURE_CLIENT_CERTIFICATE_PASSWORD are unset once they were read.
  *
- * No token is ever in a log or a sentence. Any thread.
+ * No token is ever in a log or a sentence; it is kept in locked memory, and what
+ * libcurl had of it while it was sent is wiped. Any thread.
  */
 #pragma once
 #include "backend/base/scope.h"
@@ -50,8 +51,8 @@ const struct azure_cloud *azure_cloud(const struct azure *az);
 struct http *azure_http(const struct azure *az);
 
 struct azure_token {
-	char *text;
-	int refs; /* atomic */
+	struct secret *field; /* "Bearer …" and its NUL */
+	int refs;	      /* atomic */
 };
 void azure_token_unref(struct azure_token *t);
 DROP_DEFINE(azure_token, struct azure_token *, azure_token_unref)

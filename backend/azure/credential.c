@@ -28,7 +28,7 @@
 #include "backend/base/parse.h"
 #include "backend/base/secret.h"
 
-#define ANSWER_MAX (256u << 10)
+#define ANSWER_MAX SECRET_MAX
 #define FILE_MAX 32768
 #define ARC_KEY_MAX 4096
 #define ARC_FOLDER "/var/opt/azcmagent/tokens/"
@@ -55,7 +55,7 @@ struct credentials {
 
 void grant_release(struct grant *g)
 {
-	secret_free_text(take(g->token));
+	secret_close(take(g->token));
 }
 
 /* --- answers --- */
@@ -84,10 +84,10 @@ static bool token_chars(const char *s)
 
 int grant_parse(const char *text, size_t len, int64_t now_s, struct grant *out)
 {
-	DROP(json) struct json *j = NULL;
+	DROP(secret_json) struct json *j = NULL;
 	const char *token;
 	uint64_t n, life = LIFE_UNKNOWN_S;
-	int r = json_parse(text, len, 16, &j);
+	int r = json_parse_secret(text, len, 16, &j);
 
 	if (r)
 		return r;
@@ -102,8 +102,7 @@ int grant_parse(const char *text, size_t len, int64_t now_s, struct grant *out)
 		life = n > (uint64_t)now_s ? n - (uint64_t)now_s : 0;
 	/* A day: nobody gives more. */
 	out->life_s = min_u64(life, 86400);
-	out->token = strdup(token);
-	return out->token ? 0 : fail(-ENOMEM, "out of memory");
+	return secret_copy(token, strlen(token), &out->token);
 }
 
 void grant_error(const char *text, size_t len, struct buf *out)
@@ -134,9 +133,8 @@ static int grant_of(const char *what, struct http_response *a,
 	int r;
 
 	if (a->status == 200) {
-		r = grant_parse((char *)a->body.data, a->body.len,
+		r = grant_parse((char *)secret_bytes(a->locked), a->locked_len,
 				time_now_ns() / 1000000000, out);
-		buf_wipe(&a->body);
 		return r ? blame(r, "%s", what) : 0;
 	}
 	grant_error((char *)a->body.data, a->body.len, &why);
@@ -191,6 +189,7 @@ static int ask_entra(struct credentials *c, const char *tenant,
 		.pieces = &piece,
 		.npieces = 1,
 		.body_max = ANSWER_MAX,
+		.secret = true,
 	};
 	int r;
 
@@ -222,7 +221,8 @@ static void add_assertion(struct buf *b, const char *jwt)
 static int add_certificate(struct credentials *c, const char *tenant,
 			   struct buf *b)
 {
-	DROP(buf) struct buf jwt = BUF_INIT(32768), url = BUF_INIT(2048);
+	DROP(wiped_buf) struct buf jwt = SECRET_BUF_INIT(32768);
+	DROP(buf) struct buf url = BUF_INIT(2048);
 	int r;
 
 	buf_printf(&url, "%s/%s/oauth2/v2.0/token", c->authority, tenant);
@@ -247,7 +247,7 @@ static void add_secret(const struct credentials *c, struct buf *b)
 static int from_environment(struct credentials *c, const char *asked,
 			    const char *scope, struct grant *out)
 {
-	DROP(buf) struct buf b = BUF_INIT(65536);
+	DROP(wiped_buf) struct buf b = SECRET_BUF_INIT(65536);
 	const char *tenant;
 	int r;
 
@@ -294,7 +294,8 @@ static int read_text(const char *path, size_t max, struct buf *out)
 static int from_workload(struct credentials *c, const char *asked,
 			 const char *scope, struct grant *out)
 {
-	DROP(buf) struct buf b = BUF_INIT(131072), jwt = BUF_INIT(FILE_MAX);
+	DROP(wiped_buf) struct buf b = SECRET_BUF_INIT(131072);
+	DROP(wiped_buf) struct buf jwt = SECRET_BUF_INIT(FILE_MAX);
 	const char *tenant;
 	int r;
 
@@ -350,6 +351,7 @@ static int ask_identity(struct credentials *c, const struct identity_call *k,
 		.fields = fields,
 		.nfields = k->field2 ? 2 : 1,
 		.body_max = ANSWER_MAX,
+		.secret = true,
 		.again = k->again ? identity_again : NULL,
 		.budget_ms = k->budget_ms,
 	};
@@ -374,7 +376,7 @@ static int from_app_service(struct credentials *c, const char *scope,
 			    struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 };
-	DROP(wiped_buf) struct buf field = BUF_INIT(8192);
+	DROP(wiped_buf) struct buf field = SECRET_BUF_INIT(8192);
 	struct identity_call k = {
 		.what = "App Service's managed identity",
 		.base = c->identity_endpoint,
@@ -403,7 +405,7 @@ bool credential_arc_path_ok(const char *path)
 static int arc_key(const struct http_response *a, struct buf *field)
 {
 	const char *said = http_header(a, "WWW-Authenticate");
-	DROP(wiped_buf) struct buf key = BUF_INIT(2 * ARC_KEY_MAX);
+	DROP(wiped_buf) struct buf key = SECRET_BUF_INIT(2 * ARC_KEY_MAX);
 	int r;
 
 	if (!said || strncasecmp(said, "Basic realm=", 12) != 0)
@@ -428,7 +430,7 @@ static int arc_key(const struct http_response *a, struct buf *field)
 static int from_arc(struct credentials *c, const char *scope, struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 }, b = { 0 };
-	DROP(wiped_buf) struct buf field = BUF_INIT(16384);
+	DROP(wiped_buf) struct buf field = SECRET_BUF_INIT(16384);
 	struct identity_call k = {
 		.what = "Azure Arc's managed identity",
 		.base = c->identity_endpoint ? c->identity_endpoint
@@ -655,7 +657,7 @@ static int from_cli(struct credentials *c, const char *asked, const char *scope,
 		    struct grant *out)
 {
 	DROP(child) struct child child = { 0, -1, -1 };
-	DROP(wiped_buf) struct buf text = BUF_INIT(ANSWER_MAX);
+	DROP(wiped_buf) struct buf text = SECRET_BUF_INIT(ANSWER_MAX);
 	DROP(buf) struct buf err = BUF_INIT(16384);
 	const char *argv[] = { "az",	   "account", "get-access-token",
 			       "--output", "json",    "--scope",
@@ -864,6 +866,7 @@ int credentials_connect(struct credentials *c, struct http *http)
 	/* Close by, or not there at all. */
 	struct http_options o = {
 		.direct = true,
+		.secret = true,
 		.connections = 2,
 		.connect_ms = 1000,
 		.first_ms = 2000,

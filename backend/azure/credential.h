@@ -9,7 +9,7 @@
 
 /* What a token endpoint gave. */
 struct grant {
-	char *token;
+	struct secret *token; /* without a NUL */
 	uint64_t life_s;
 };
 void grant_release(struct grant *g);

@@ -429,6 +429,15 @@ static enum consistency consistency_of(const char *s)
 	return CONSISTENCY_UNKNOWN;
 }
 
+int model_secret_text(const char *s, struct secret **to)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	if (n >= SECRET_MAX)
+		return fail(-EPROTO, "a backup of a key of %zu bytes", n);
+	return n ? secret_copy(s, n + 1, to) : 0;
+}
+
 int model_secret_data(const char *text, struct rsv_key *key)
 {
 	DROP(secret) struct secret *raw = NULL;
@@ -460,7 +469,8 @@ static int key_of(const struct json *p, struct rsv_point *out)
 	if (!r)
 		r = model_secret_data(json_get_str(bek, "secretData"), key);
 	if (!r)
-		r = model_copy(kek, "keyBackupData", &key->key_backup);
+		r = model_secret_text(json_get_str(kek, "keyBackupData"),
+				      &key->key_backup);
 	if (!r)
 		r = model_copy(k, "encryptionMechanism", &key->mechanism);
 	out->has_key = key->secret_url || key->secret_data || key->bek;
@@ -616,8 +626,8 @@ void rsv_key_release(struct rsv_key *k)
 	secret_free_text(k->secret_data);
 	secret_close(k->bek);
 	free(k->key_url);
-	secret_free_text(k->key_backup);
-	secret_free_text(k->secret_backup);
+	secret_close(k->key_backup);
+	secret_close(k->secret_backup);
 	free(k->mechanism);
 	*k = (struct rsv_key){ 0 };
 }

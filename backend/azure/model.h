@@ -66,9 +66,9 @@ struct rsv_key {
 	char *secret_url;
 	char *secret_data;  /* wrapped, in base64; else NULL */
 	struct secret *bek; /* where the point has it, and not wrapped */
-	/* Backup blobs, which are secrets too, in base64. */
-	char *key_url, *key_backup, *secret_backup;
-	char *mechanism;
+	char *key_url, *mechanism;
+	/* Backup blobs, which are secrets too, in base64 with its NUL. */
+	struct secret *key_backup, *secret_backup;
 };
 
 void rsv_key_release(struct rsv_key *k);

@@ -35,4 +35,6 @@ bool model_lun(const struct json *j, const char *key, int *lun);
 /* Into key->secret_data what is wrapped, else into key->bek. What an RSA key wrapped
  * has its size, whether the key is named or not; all else is the BEK itself, which is
  * kept where memory can be locked. */
+/* With its NUL, in locked memory. */
+int model_secret_text(const char *s, struct secret **to) MUST_USE;
 int model_secret_data(const char *text, struct rsv_key *key) MUST_USE;

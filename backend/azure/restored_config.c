@@ -88,7 +88,8 @@ static void config_text(const uint8_t *p, size_t len, struct buf *out)
 static int blob_json(const void *bytes, size_t len, const char *what,
 		     struct json **ret)
 {
-	DROP(wiped_buf) struct buf text = BUF_INIT(2 * (size_t)ARM_BODY_MAX);
+	DROP(wiped_buf)
+	struct buf text = SECRET_BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	int r;
 
 	config_text(bytes, len, &text);
@@ -202,6 +203,12 @@ void rsv_config_release(struct rsv_config *c)
 
 /* --- the encryption info blob --- */
 
+static int secret_folded(const struct json *k, const char *key,
+			 struct secret **to)
+{
+	return model_secret_text(json_as_str(model_get_folded(k, key)), to);
+}
+
 static int info_key(const struct json *k, struct rsv_key *key)
 {
 	const char *data = json_as_str(model_get_folded(k, "SecretData"));
@@ -212,10 +219,10 @@ static int info_key(const struct json *k, struct rsv_key *key)
 	if (!r)
 		r = model_secret_data(data, key);
 	if (!r)
-		r = copy_folded(k, "KeyBackupData", &key->key_backup);
+		r = secret_folded(k, "KeyBackupData", &key->key_backup);
 	if (!r)
-		r = copy_folded(k, "KeyVaultSecretBackupData",
-				&key->secret_backup);
+		r = secret_folded(k, "KeyVaultSecretBackupData",
+				  &key->secret_backup);
 	return r;
 }
 

@@ -339,7 +339,7 @@ static int get_point(struct rsv *r, const struct rsv_item *item,
 		 name);
 	snprintf(what, sizeof(what), "VM %s: recovery point %.100s",
 		 item->shown, name);
-	e = arm_get(r->az, what, path, RSV_API_BACKUP, &j);
+	e = arm_get_secret(r->az, what, path, RSV_API_BACKUP, &j);
 	if (e == -ENOENT)
 		return fail(-ESTALE, "%s was dropped meanwhile", what);
 	if (!e)

@@ -23,7 +23,6 @@
 #define AGAIN_NS (30 * SECOND)
 /* A token that ends sooner is not worth sending. */
 #define USABLE_NS (5 * SECOND)
-#define TOKEN_HEADER_MAX 70000
 
 struct entry {
 	char *tenant; /* "" : the credential's own */
@@ -225,6 +224,7 @@ static int connect_all(struct azure *az)
 {
 	struct http_options o = {
 		.ca_file = ca_file ? ca_file : set_variable("VAULTFS_CACERT"),
+		.secret = true,
 	};
 	int r = http_new(&o, &az->http);
 
@@ -268,18 +268,14 @@ void azure_token_unref(struct azure_token *t)
 {
 	if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	secret_free_text(t->text);
+	secret_close(t->field);
 	free(t);
 }
 
 int azure_token_header(const struct azure_token *t, struct http_wire *w)
 {
-	DROP(wiped_buf) struct buf b = BUF_INIT(TOKEN_HEADER_MAX);
-	int r;
-
-	buf_printf(&b, "Bearer %s", t->text);
-	r = buf_check(&b, "token");
-	return r ? r : http_wire_set(w, "Authorization", buf_cstr(&b));
+	return http_wire_set(w, "Authorization",
+			     (const char *)secret_bytes(t->field));
 }
 
 static struct azure_token *token_ref(struct azure_token *t)
@@ -288,18 +284,25 @@ static struct azure_token *token_ref(struct azure_token *t)
 	return t;
 }
 
-/* Takes text. */
-static struct azure_token *token_new(char *text)
+static int token_new(const struct secret *token, struct azure_token **ret)
 {
-	struct azure_token *t = calloc(1, sizeof(*t));
+	static const char word[] = "Bearer ";
+	size_t n = secret_size(token), before = sizeof(word) - 1;
+	DROP(azure_token) struct azure_token *t = calloc(1, sizeof(*t));
+	uint8_t *at;
+	int r;
 
-	if (!t) {
-		free(text);
-		return NULL;
-	}
-	t->text = text;
+	if (!t)
+		return fail(-ENOMEM, "out of memory");
 	t->refs = 1;
-	return t;
+	r = secret_new(before + n + 1, &t->field);
+	if (r)
+		return r;
+	at = secret_bytes(t->field);
+	memcpy(at, word, before);
+	memcpy(at + before, secret_bytes((struct secret *)(uintptr_t)token), n);
+	*ret = take(t);
+	return 0;
 }
 
 /* The entry, made if need be; NULL without memory or room. Under the lock. */
@@ -365,12 +368,12 @@ static int entry_settle(struct azure *az, struct entry *e, int r,
 {
 	DROP(lock) pthread_mutex_t *held = lock(&az->lock);
 	uint64_t now = monotonic_ns(), life;
-	struct azure_token *t = r ? NULL : token_new(take(g->token));
+	struct azure_token *t = NULL;
 
 	e->busy = false;
 	pthread_cond_broadcast(&az->changed);
-	if (!r && !t)
-		return fail(-ENOMEM, "out of memory");
+	if (!r)
+		r = token_new(g->token, &t);
 	if (r) {
 		if (!e->token || now + USABLE_NS >= e->end_ns)
 			return r;

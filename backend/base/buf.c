@@ -20,8 +20,10 @@ void buf_release(struct buf *b)
 {
 	if (!b)
 		return;
+	if (b->secret)
+		buf_wipe(b);
 	free(b->data);
-	*b = (struct buf)BUF_INIT(b->max);
+	*b = (struct buf){ .max = b->max, .secret = b->secret };
 }
 
 void buf_reset(struct buf *b)
@@ -48,6 +50,22 @@ int buf_check(const struct buf *b, const char *what)
 		    b->max);
 }
 
+/* realloc() may move what there is, and leave it where it was. */
+static uint8_t *grow(struct buf *b, size_t cap)
+{
+	uint8_t *data;
+
+	if (!b->secret)
+		return realloc(b->data, cap);
+	data = malloc(cap);
+	if (data && b->data) {
+		memcpy(data, b->data, b->len);
+		explicit_bzero(b->data, b->cap);
+		free(b->data);
+	}
+	return data;
+}
+
 uint8_t *buf_reserve(struct buf *b, size_t n)
 {
 	size_t need, cap;
@@ -69,7 +87,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
 	if (b->max < SIZE_MAX && cap > b->max + 1)
 		cap = b->max + 1;
-	data = realloc(b->data, cap);
+	data = grow(b, cap);
 	if (!data) {
 		b->failed = true;
 		b->no_memory = true;

@@ -18,11 +18,17 @@ struct buf {
 	size_t max;
 	bool failed;
 	bool no_memory; /* and that is why */
+	bool secret; /* what it leaves behind, growing and released, is wiped */
 };
 
 #define BUF_INIT(maximum)                                                      \
 	{                                                                      \
 		.max = (maximum)                                               \
+	}
+
+#define SECRET_BUF_INIT(maximum)                                               \
+	{                                                                      \
+		.max = (maximum), .secret = true                               \
 	}
 
 void buf_init(struct buf *b, size_t max);

@@ -7,10 +7,12 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Since 7.16 of 2006 its ABI has not changed. */
@@ -27,7 +29,7 @@
 	F(curl_easy_init)                                                      \
 	F(curl_easy_setopt)                                                    \
 	F(curl_easy_strerror)                                                  \
-	F(curl_global_init)                                                    \
+	F(curl_global_init_mem)                                                \
 	F(curl_multi_add_handle)                                               \
 	F(curl_multi_cleanup)                                                  \
 	F(curl_multi_info_read)                                                \
@@ -85,10 +87,53 @@ int curl_load(void)
 	return *failure ? fail(-ENOTSUP, "%s", failure) : 0;
 }
 
-CURLcode curl_global_init(long flags)
+/* --- memory --- */
+
+/*
+ * libcurl copies what a request has (its fields, its URL) several times, and frees that
+ * as it is. Which of it was a secret it does not know; we know of which client the
+ * thread is that it frees it in.
+ */
+static _Thread_local bool wiping;
+
+void curl_wiping(bool on)
 {
-	return in.curl_global_init(flags);
+	wiping = on;
 }
+
+static void wiped_free(void *p)
+{
+	if (wiping && p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *wiped_realloc(void *p, size_t size)
+{
+	size_t old;
+	void *to;
+
+	if (!wiping || !p)
+		return realloc(p, size);
+	old = malloc_usable_size(p);
+	if (size && size <= old)
+		return p;
+	to = size ? malloc(size) : NULL;
+	if (size && !to)
+		return NULL;
+	if (to)
+		memcpy(to, p, old);
+	wiped_free(p);
+	return to;
+}
+
+CURLcode curl_start(void)
+{
+	return in.curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiped_free,
+				       wiped_realloc, strdup, calloc);
+}
+
+/* --- calls --- */
 
 CURL *curl_easy_init(void)
 {

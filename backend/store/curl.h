@@ -14,6 +14,11 @@
  * thread. */
 int curl_load(void) MUST_USE;
 
+/* As curl_global_init(), once: its memory is ours, so that it can be wiped. */
+CURLcode curl_start(void);
+/* What libcurl frees, and outgrows, in this thread from now on is wiped, or not. */
+void curl_wiping(bool on);
+
 /* It was built with OpenSSL, so that CURLOPT_SSL_CTX_FUNCTION hands out an SSL_CTX. */
 bool curl_has_openssl(void);
 /* Connections of this SSL_CTX wipe what they have decrypted once it is read: else a

@@ -36,6 +36,7 @@
 /* A try that is begun has at least so long. */
 #define TRY_MIN_MS 1000
 #define BUFFER_SIZE (512L << 10)
+#define SECRET_BUFFER_SIZE (64L << 10)
 /* How often a waiting caller asks whether it is still wanted. */
 #define ASK_MS 50
 #define HOST_MAX 280
@@ -86,6 +87,11 @@ struct attempt {
 	bool is_running, done; /* lock */
 	bool drop;	       /* lock: nobody waits for it any more */
 };
+
+static bool is_secret(const struct attempt *y)
+{
+	return y->t->take.q->secret || y->t->h->o.secret;
+}
 
 /* --- callbacks, in the client's thread --- */
 
@@ -150,7 +156,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	if (r == 0)
 		r = http_take_body(&y->t->take, p, n);
 	/* It is libcurl's own buffer. */
-	if (y->t->take.q->secret)
+	if (is_secret(y))
 		explicit_bzero(p, n);
 	if (r < 0) {
 		refuse(y, r);
@@ -308,6 +314,7 @@ static void *client_main(void *arg)
 {
 	struct http *h = arg;
 
+	curl_wiping(h->o.secret);
 	while (!nothing_left(h)) {
 		turn(h);
 		if (!may_start(h))
@@ -320,8 +327,10 @@ static void *client_main(void *arg)
 
 static void attempt_release(struct attempt *y)
 {
+	curl_wiping(is_secret(y));
 	curl_easy_cleanup(y->easy);
 	curl_slist_free_all(y->list);
+	curl_wiping(false);
 	http_wire_release(&y->wire);
 }
 
@@ -347,14 +356,16 @@ static int add_fields(struct attempt *y)
 
 	for (size_t i = 0; r == 0 && i < y->wire.nfields; i++) {
 		const struct http_field *f = &y->wire.fields[i];
-		DROP(mem) char *line = NULL;
+		DROP(wiped_buf)
+		struct buf line = SECRET_BUF_INIT(HTTP_HEAD_MAX);
 
-		if (asprintf(&line, *f->value ? "%s: %s" : "%s;%s", f->name,
-			     f->value) < 0) {
-			line = NULL;
-			return fail(-ENOMEM, "out of memory");
-		}
-		r = add_line(y, line);
+		/* asprintf() would leave pieces of it behind. */
+		buf_str(&line, f->name);
+		buf_str(&line, *f->value ? ": " : ";");
+		buf_str(&line, f->value);
+		r = buf_check(&line, "a header");
+		if (!r)
+			r = add_line(y, buf_cstr(&line));
 	}
 	return r;
 }
@@ -447,8 +458,13 @@ static void set_body(struct attempt *y)
 /* HTTP/2 would have more copies of it. */
 static void set_secret(struct attempt *y)
 {
-	curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(y->easy, CURLOPT_FORBID_REUSE, 1L);
+	if (!y->t->h->o.secret) {
+		curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(y->easy, CURLOPT_FORBID_REUSE, 1L);
+	}
+	/* All of it is wiped: no more than is used. */
+	curl_easy_setopt(y->easy, CURLOPT_UPLOAD_BUFFERSIZE,
+			 SECRET_BUFFER_SIZE);
 	curl_easy_setopt(y->easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	if (curl_has_openssl())
 		curl_easy_setopt(y->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
@@ -492,7 +508,7 @@ static int attempt_make(struct attempt *y, uint64_t left)
 	/* On a connection of its own libcurl never sends it twice. */
 	if (q->once)
 		curl_easy_setopt(y->easy, CURLOPT_FRESH_CONNECT, 1L);
-	if (q->secret)
+	if (is_secret(y))
 		set_secret(y);
 	if (y->t->h->ca_file)
 		curl_easy_setopt(y->easy, CURLOPT_CAINFO, y->t->h->ca_file);
@@ -869,9 +885,11 @@ int http_do(struct http *h, const struct http_request *q,
 
 	*a = (struct http_response){ .total = UINT64_MAX };
 	buf_init(&a->head, HTTP_HEAD_MAX);
+	a->head.secret = h->o.secret;
 	/* An explanation may be longer than what is wanted; http_take_body() bounds
 	 * it. */
 	buf_init(&a->body, max_u64(q->body_max, HTTP_EXPLANATION_MAX));
+	a->body.secret = h->o.secret;
 	t.start_ns = monotonic_ns();
 	r = q->secret ? secret_new(q->body_max, &a->locked) : 0;
 	if (r == 0)
@@ -903,7 +921,7 @@ static CURLcode global_code;
 
 static void global_init(void)
 {
-	global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
+	global_code = curl_start();
 }
 
 static void set_defaults(struct http_options *o)

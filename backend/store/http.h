@@ -45,8 +45,11 @@ struct http;
 
 /* Zero: the value in brackets. */
 struct http_options {
-	const char *ca_file;  /* PEM of the authorities; [the system's] */
-	bool direct;	      /* never by a proxy */
+	const char *ca_file; /* PEM of the authorities; [the system's] */
+	bool direct;	     /* never by a proxy */
+	/* Its requests have secrets in their URL or fields, or in the answers:
+	 * whatever held them is wiped when they are done. HTTP/1.1 only. */
+	bool secret;
 	unsigned connections; /* at a time to one host [64] */
 	uint64_t connect_ms;  /* [10000] */
 	uint64_t stall_ms;    /* without HTTP_RATE_MIN [30000] */
@@ -88,7 +91,7 @@ struct http_response {
 	uint64_t total;	 /* of a range: the object's whole size; UINT64_MAX:
 			   not told */
 	struct buf head; /* http_header() reads it */
-	/* What came, at most body_max; of a failure's explanation (status >=
+	/* What came, at most body_max (wiped, of a secret client); of a failure's explanation (status >=
 	 * 400) the first 64 KiB. Empty for a range, which is in `into`. */
 	struct buf body;
 	/* Of a secret request, instead of the body of a success. */
@@ -146,7 +149,7 @@ struct http_request {
 	bool once;
 	/* What comes may be a key (body_max is at most SECRET_MAX then): it is
 	 * in locked memory, and what libcurl and OpenSSL had of it is wiped; a
-	 * connection of its own. */
+	 * connection of its own, unless all of the client's are such. */
 	bool secret;
 	/* Instead of the client's; 0: that. */
 	uint64_t budget_ms;

@@ -51,7 +51,7 @@ int http_wire_set(struct http_wire *w, const char *name, const char *value)
 				     "control character");
 	v = strdup(value);
 	if (f && v) {
-		free(f->value);
+		secret_free_text(f->value);
 		f->value = take(v);
 		return 0;
 	}
@@ -71,7 +71,7 @@ int http_wire_url(struct http_wire *w, const char *url)
 
 	if (!copy)
 		return fail(-ENOMEM, "out of memory");
-	free(w->url);
+	secret_free_text(w->url);
 	w->url = copy;
 	return 0;
 }
@@ -105,9 +105,9 @@ void http_wire_release(struct http_wire *w)
 {
 	for (size_t i = 0; i < w->nfields; i++) {
 		free(w->fields[i].name);
-		free(w->fields[i].value);
+		secret_free_text(w->fields[i].value);
 	}
-	free(w->url);
+	secret_free_text(w->url);
 	*w = (struct http_wire){ 0 };
 }
 

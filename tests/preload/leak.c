@@ -86,3 +86,12 @@ void explicit_bzero(void *p, size_t size)
 	while (size--)
 		*at++ = 0;
 }
+
+/* What it is called where the compiler knows the size. */
+void __explicit_bzero_chk(void *p, size_t size, size_t room);
+void __explicit_bzero_chk(void *p, size_t size, size_t room)
+{
+	if (size > room)
+		abort();
+	explicit_bzero(p, size);
+}

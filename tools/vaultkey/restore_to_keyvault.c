@@ -159,8 +159,9 @@ static int ask(const struct job *j)
 
 /* --- putting back --- */
 
-static int decode(const char *text, struct secret **ret)
+static int decode(struct secret *backup, struct secret **ret)
 {
+	const char *text = (const char *)secret_bytes(backup);
 	DROP(secret) struct secret *raw = NULL;
 	size_t n = strlen(text);
 	int r = secret_new(BASE64_DECODED_MAX(n), &raw);
@@ -172,10 +173,10 @@ static int decode(const char *text, struct secret **ret)
 	return secret_copy(secret_bytes(raw), n, ret);
 }
 
-static int restore_blob(const struct item *i, const char *text)
+static int restore_blob(const struct item *i, struct secret *backup)
 {
 	DROP(secret) struct secret *blob = NULL;
-	int r = decode(text, &blob);
+	int r = decode(backup, &blob);
 
 	return r ? r
 		 : keyvault_restore(&i->url, secret_bytes(blob),
