@@ -186,6 +186,6 @@ unset LEAK_WIPE
 search_done "a leaking one" "${keys[@]}"
 assert_eq "$CODE" 1
 for s in client token sig bek; do
-	grep -qE "^$s[0-9]* [^ ]+ (\[heap\]|\[stack\]|anonymous)" <<<"$OUT" || fail "$s was not found: $OUT"
+	grep -qE "^${s}[0-9]* [^ ]+ (\[heap\]|\[stack\]|anonymous)" <<<"$OUT" || fail "$s was not found: $OUT"
 done
 leaves
