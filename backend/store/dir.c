@@ -335,6 +335,15 @@ static int dir_stat_once(struct dir *d, const char *key, struct stat *st)
 	return S_ISREG(st->st_mode) ? 0 : -ENOENT;
 }
 
+int dir_again(struct dir *d, int err, int tries, unsigned generation,
+	      const char *doing, const char *key)
+{
+	int lost = tries < DIR_TRIES_MAX ? dir_root_lost(d, err, generation)
+					 : 0;
+
+	return lost ? lost : dir_say(d, err, doing, key);
+}
+
 static int dir_stat(struct store *s, const char *key, uint64_t *size)
 {
 	struct dir *d = dir_of(s);
@@ -342,18 +351,15 @@ static int dir_stat(struct store *s, const char *key, uint64_t *size)
 
 	for (int tries = 0;; tries++) {
 		unsigned generation = atomic_load(&d->generation);
-		int lost, r = dir_stat_once(d, key, &st);
+		int r = dir_stat_once(d, key, &st);
 
 		if (r == 0) {
 			*size = (uint64_t)st.st_size;
 			return 0;
 		}
-		lost = tries < DIR_TRIES_MAX ? dir_root_lost(d, r, generation)
-					     : 0;
-		if (lost < 0)
-			return lost;
-		if (!lost)
-			return dir_say(d, r, "look at", key);
+		r = dir_again(d, r, tries, generation, "look at", key);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -389,7 +395,7 @@ static int dir_read(struct store *s, const char *key, void *buf, size_t len,
 
 	for (int tries = 0;; tries++) {
 		unsigned generation = atomic_load(&d->generation);
-		int lost, r = dir_read_once(d, key, buf, len, off, &size);
+		int r = dir_read_once(d, key, buf, len, off, &size);
 
 		if (r == 0)
 			return 0;
@@ -398,12 +404,9 @@ static int dir_read(struct store *s, const char *key, void *buf, size_t len,
 				    "object %s is shorter than its index "
 				    "says: %llu bytes",
 				    key, (unsigned long long)size);
-		lost = tries < DIR_TRIES_MAX ? dir_root_lost(d, r, generation)
-					     : 0;
-		if (lost < 0)
-			return lost;
-		if (!lost)
-			return dir_say(d, r, "read", key);
+		r = dir_again(d, r, tries, generation, "read", key);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -448,7 +451,7 @@ static int dir_get(struct store *s, const char *key, size_t max,
 
 	for (int tries = 0;; tries++) {
 		unsigned generation = atomic_load(&d->generation);
-		int lost, r = dir_get_once(d, key, max, out, &size);
+		int r = dir_get_once(d, key, max, out, &size);
 
 		if (r == 0)
 			return 0;
@@ -457,12 +460,9 @@ static int dir_get(struct store *s, const char *key, size_t max,
 				    "object %s is of %llu bytes, more than it "
 				    "may be",
 				    key, (unsigned long long)size);
-		lost = tries < DIR_TRIES_MAX ? dir_root_lost(d, r, generation)
-					     : 0;
-		if (lost < 0)
-			return lost;
-		if (!lost)
-			return dir_say(d, r, "read", key);
+		r = dir_again(d, r, tries, generation, "read", key);
+		if (r < 0)
+			return r;
 	}
 }
 

@@ -70,6 +70,10 @@ int dir_broken(struct dir *d) MUST_USE;
  * -ENXIO with its sentence if the store is not there.
  */
 int dir_root_lost(struct dir *d, int err, unsigned generation) MUST_USE;
+/* The same after try number tries, from 0: 1, or negative with the sentence of what
+ * stands; doing: for dir_say(). */
+int dir_again(struct dir *d, int err, int tries, unsigned generation,
+	      const char *doing, const char *key) MUST_USE;
 /* What the silent failure err of a call that names an object that is to be
  * there means; doing: "read". */
 int dir_say(struct dir *d, int err, const char *doing, const char *key);

@@ -351,15 +351,12 @@ int dir_remove(struct store *s, const char *key)
 		return fail(-EROFS, "%s was opened for reading only", d->path);
 	for (int tries = 0;; tries++) {
 		unsigned generation = atomic_load(&d->generation);
-		int lost, r = remove_once(d, key);
+		int r = remove_once(d, key);
 
 		if (r == 0)
 			return 0;
-		lost = tries < DIR_TRIES_MAX ? dir_root_lost(d, r, generation)
-					     : 0;
-		if (lost < 0)
-			return lost;
-		if (!lost)
-			return dir_say(d, r, "remove", key);
+		r = dir_again(d, r, tries, generation, "remove", key);
+		if (r < 0)
+			return r;
 	}
 }

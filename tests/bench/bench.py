@@ -904,24 +904,29 @@ def one_row(b, name, f):
         b.line("", "", skipped=f"FAILED: {type(e).__name__}: {e}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="smaller images, 3 runs")
+def arguments(doc, quick):
+    """The parser of what the benches share."""
+    parser = argparse.ArgumentParser(description=doc.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", metavar="FILE", help="also write it all there")
     parser.add_argument("--list", action="store_true", help="only list the rows")
     parser.add_argument("words", nargs="*", metavar="WORD")
-    args = parser.parse_args()
-    rows = [r for r in ROWS if not args.words or any(w in r[0] for w in args.words)]
+    return parser
+
+
+def run_rows(args, rows, make, more, about_text):
+    """Runs the rows that were asked for, in a bench by make(args), and prints and writes
+    what came out. more(b): what else --json tells; about_text(b): of what size it was."""
+    rows = [r for r in rows if not args.words or any(w in r[0] for w in args.words)]
     if args.list:
-        for name, _ in rows:
-            print(name)
+        print(*(name for name, _ in rows), sep="\n")
         return 0
     # So that what was begun is ended, and mounts are undone.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load = os.getloadavg()[0]
     if load > 0.5:
         say(f"others are at work on this machine (load {load:.1f}): figures will be noisy")
-    b = Bench(args)
+    b = make(args)
     with b.stack:
         try:
             for name, f in rows:
@@ -930,17 +935,22 @@ def main():
             b.errors += 1
             say(f"stopped ({type(e).__name__}); so far:")
         about = dict(machine(), loadBefore=load, quick=args.quick, imageBytes=b.size,
-                     seconds=time.monotonic() - b.start)
+                     seconds=time.monotonic() - b.start, **more(b))
         table(b)
         print(f"\n{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}; "
-              f"image of {b.size // MIB} MiB (incremental: {b.big // MIB}), "
-              f"medians of {b.runs}; "
+              f"{about_text(b)}, medians of {b.runs}; load before {load:.1f}; "
               f"{about['seconds']:.0f} s")
         if args.json:
             with open(args.json, "w", encoding="utf-8") as f:
                 json.dump({"about": about, "lines": b.lines}, f, indent=1)
                 f.write("\n")
     return 1 if b.errors else 0
+
+
+def main():
+    return run_rows(arguments(__doc__, "smaller images, 3 runs").parse_args(), ROWS, Bench,
+                    lambda b: {},
+                    lambda b: f"image of {b.size // MIB} MiB (incremental: {b.big // MIB})")
 
 
 if __name__ == "__main__":

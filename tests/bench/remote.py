@@ -10,9 +10,7 @@ The limit of a row is what the way gives to sixteen plain requests at once, of t
 objects, measured right before and after. Peers, where they are installed: rclone mount,
 and s3backer. Reads BUILD (where the programs are, default build/).
 """
-import argparse
 import concurrent.futures
-import contextlib
 import hashlib
 import hmac
 import http.client
@@ -21,14 +19,13 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import time
 import urllib.parse
 
-from bench import BUILD, GIB, MIB, SRC, Bench, Failed, Mount, Skipped, machine, say, table
+from bench import BUILD, GIB, MIB, SRC, Bench, Failed, Mount, Skipped, arguments, run_rows, say
 
 KEY, SECRET, REGION = "TESTKEY", "TESTSECRET", "us-east-1"
 BUCKET = "bench"
@@ -403,45 +400,12 @@ def trace(b):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="a smaller image, 2 runs")
+    parser = arguments(__doc__, "a smaller image, 2 runs")
     parser.add_argument("--delay", type=int, default=20, help="of each request, in ms (20)")
-    parser.add_argument("--json", metavar="FILE", help="also write it all there")
-    parser.add_argument("--list", action="store_true", help="only list the rows")
-    parser.add_argument("words", nargs="*", metavar="WORD")
     args = parser.parse_args()
-    rows = [r for r in ROWS if not args.words or any(w in r[0] for w in args.words)]
-    if args.list:
-        print(*(name for name, _ in rows), sep="\n")
-        return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(f"others are at work on this machine (load {load:.1f}): figures will be noisy")
-    with contextlib.ExitStack() as stack:
-        b = Remote(args)
-        stack.enter_context(b.stack)
-        for name, f in rows:
-            b.row = name
-            say(f"{name} ({time.monotonic() - b.start:.0f} s)")
-            try:
-                f(b)
-            except Skipped as e:
-                b.line("", "", skipped=str(e))
-            except (Failed, OSError, KeyError, ValueError) as e:
-                b.errors += 1
-                b.line("", "", skipped=f"FAILED: {type(e).__name__}: {e}")
-        about = dict(machine(), loadBefore=load, quick=args.quick, delayMs=args.delay,
-                     imageBytes=b.size, seconds=time.monotonic() - b.start)
-        table(b)
-        print(f"\n{about['cpu']}, {about['cores']} cores; radosgw on loopback, "
-              f"{args.delay} ms a request; image of {b.size // MIB} MiB, medians of {b.runs}; "
-              f"load before {load:.1f}; {about['seconds']:.0f} s")
-        if args.json:
-            with open(args.json, "w", encoding="utf-8") as f:
-                json.dump({"about": about, "lines": b.lines}, f, indent=1)
-                f.write("\n")
-    return 1 if b.errors else 0
+    return run_rows(args, ROWS, Remote, lambda b: {"delayMs": args.delay},
+                    lambda b: f"radosgw on loopback, {args.delay} ms a request; "
+                              f"image of {b.size // MIB} MiB")
 
 
 if __name__ == "__main__":
