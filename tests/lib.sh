@@ -386,12 +386,16 @@ vault_back() {
 # make_image [--holes] FILE SIZE [SEED]: bytes that no compressor shrinks, the
 # same for the same seed. SIZE may end in K, M or G. With --holes, the middle
 # third of each 3 MiB (of the file, when it is smaller) is a hole.
+# make_image --at OFFSET FILE SIZE [SEED]: the same bytes into a file that is there.
 make_image() {
-	local holes=()
+	local options=()
 	if [[ $1 == --holes ]]; then
-		holes=(--holes)
+		options=("$1")
 		shift
+	elif [[ $1 == --at ]]; then
+		options=("$1" "$2")
+		shift 2
 	fi
-	"$BUILD/tests/tools/image" ${holes[@]+"${holes[@]}"} "$1" "$2" "${3:-1}" ||
+	"$BUILD/tests/tools/image" ${options[@]+"${options[@]}"} "$1" "$2" "${3:-1}" ||
 		fail "no image $1"
 }

@@ -13,7 +13,7 @@ import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FRAME, MAXOBJ, Z16, Z32 = 65536, 64 << 20, bytes(16), bytes(32)
+FRAME, MAXOBJ, Z16, Z32, ZEROS = 65536, 64 << 20, bytes(16), bytes(32), bytes(1 << 20)
 RAW, INDEX, POINT, ESCROW = 1, 2, 4, 8
 BACKUP, PRUNE, SWEEP, SWEPT, RELOCATE, CONFIG = range(1, 7)
 GEN = '[0-9a-f]{16}[.][0-9a-f]{16}'
@@ -630,7 +630,7 @@ class VM:
                 yield self.frame(d, f, digest, place)[0][a - f * FRAME:b - f * FRAME]
                 continue
             while a < b:
-                yield bytes(min(b - a, 1 << 20))
+                yield ZEROS[:b - a]
                 a += min(b - a, 1 << 20)
 
     # --- points

@@ -3,6 +3,9 @@
  * image [--holes] FILE SIZE SEED: bytes that no compressor shrinks, the same for the
  * same seed. With --holes, the middle third of each 3 MiB (of the file, when it is
  * smaller) is a hole.
+ *
+ * image --at OFFSET FILE SIZE SEED: those bytes are written there, and the rest of the
+ * file stays as it is.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +19,7 @@
 #define PAGE 4096
 #define MIB ((uint64_t)1 << 20)
 
-static int write_out(int fd, const struct pattern *p, uint64_t off,
+static int write_out(int fd, const struct pattern *p, uint64_t at, uint64_t off,
 		     uint64_t end)
 {
 	static uint8_t buf[256 << 10];
@@ -26,7 +29,7 @@ static int write_out(int fd, const struct pattern *p, uint64_t off,
 		ssize_t wrote;
 
 		pattern_bytes(p, buf, n, off);
-		wrote = pwrite(fd, buf, n, (off_t)off);
+		wrote = pwrite(fd, buf, n, (off_t)(at + off));
 		if (wrote <= 0)
 			return -1;
 		off += (uint64_t)wrote;
@@ -37,16 +40,19 @@ static int write_out(int fd, const struct pattern *p, uint64_t off,
 int main(int argc, char **argv)
 {
 	bool holes = argc > 1 && !strcmp(argv[1], "--holes");
+	bool inside = argc > 2 && !strcmp(argv[1], "--at");
 	struct pattern p = { 0 };
-	uint64_t size, period, off, end;
-	int fd, r = 0;
+	uint64_t size, period, off, end, at = 0;
+	int fd, r = 0, options = holes + 2 * inside;
 
-	argv += holes;
-	argc -= holes;
-	if (argc != 4 || parse_size(argv[2], &size) < 0) {
-		fprintf(stderr, "usage: image [--holes] FILE SIZE SEED\n");
+	if (argc - options != 4 || parse_size(argv[options + 2], &size) < 0 ||
+	    (inside && parse_size(argv[2], &at) < 0)) {
+		fprintf(stderr,
+			"usage: image [--holes] FILE SIZE SEED\n"
+			"       image --at OFFSET FILE SIZE SEED\n");
 		return 2;
 	}
+	argv += options;
 	for (const char *c = argv[3]; *c; c++)
 		p.seed = p.seed * 257 + (uint8_t)*c;
 	period = size < 3 * MIB ? size / 3 / PAGE * PAGE : MIB;
@@ -54,7 +60,9 @@ int main(int argc, char **argv)
 	if (!holes)
 		period = size;
 
-	fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	fd = open(argv[1],
+		  O_WRONLY | O_CLOEXEC | (inside ? 0 : O_CREAT | O_TRUNC),
+		  0666);
 	if (fd < 0) {
 		perror(argv[1]);
 		return 1;
@@ -63,9 +71,11 @@ int main(int argc, char **argv)
 		end = min_u64(off + period, size);
 		/* What is left out is the hole. */
 		if (!holes || off / period % 3 != 1 || end - off < period)
-			r = write_out(fd, &p, off, end);
+			r = write_out(fd, &p, at, off, end);
 	}
-	if (r < 0 || ftruncate(fd, (off_t)size) < 0 || close(fd) < 0) {
+	if (r == 0 && !inside)
+		r = ftruncate(fd, (off_t)size);
+	if (r < 0 || close(fd) < 0) {
 		perror(argv[1]);
 		return 1;
 	}

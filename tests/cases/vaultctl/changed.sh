@@ -8,12 +8,8 @@ make_image a.img 8M 1
 vaultctl init -q vault
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 
-change() {
-	make_image patch "$2" "$3"
-	dd if=patch of=a.img bs=4096 seek=$(($1 / 4096)) conv=notrunc status=none
-}
-change 1048576 100K 7
-change 5242880 4K 8
+make_image --at 1M a.img 100K 7
+make_image --at 5M a.img 4K 8
 printf '# offset length\n1M 100K\n5M 4096\n' >extents
 run_ok vaultctl backup vault vm -d os=a.img -t 2026-01-02T00:00:00Z \
 	--base 2026-01-01 --changed os=extents --json
@@ -25,7 +21,7 @@ run_ok vaultctl show vault vm 2026-01-02
 assert_contains "$OUT" "extents as given by the caller"
 
 # JSON on standard input, and a disk that has grown.
-change 0 64K 9
+make_image --at 0 a.img 64K 9
 make_image more 1M 10
 cat more >>a.img
 vaultctl backup -q vault vm -d os=a.img -t 2026-01-03T00:00:00Z -b latest -C os=- \
@@ -35,7 +31,7 @@ vaultctl restore -q vault vm latest --to out2.img
 assert_same out2.img a.img
 
 # What was not listed is found by looking at it.
-change 3145728 4K 11
+make_image --at 3M a.img 4K 11
 echo '0 4096' >wrong
 run_fails 1 vaultctl backup vault vm -d os=a.img -b latest -C os=wrong --check 100%
 assert_contains "$ERR" "differs"
