@@ -100,7 +100,7 @@ static void bytes(struct store *s)
 	CHECK_OK(store_stat(s, "d/big", &got));
 	CHECK_U64(got, size);
 	CHECK(has(s, "d/big", data, size));
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < (check_all() ? 50 : 12); i++) {
 		uint64_t off = draw(&seed) % size;
 		size_t len = 1 + draw(&seed) % (size - off);
 
@@ -298,12 +298,18 @@ static bool folder_of(const char *a, const char *b)
 
 /* Over a network each page costs a request: then some of the cases are left
  * out, but for CHECK_FULL=1. */
-static size_t stride(struct store *s)
+static bool dear(struct store *s)
 {
 	struct store_traffic t;
 
 	store_traffic(s, &t);
-	return t.parallel && !check_full() ? 16 : 1;
+	return t.parallel && !check_full();
+}
+
+/* One in so many of the keys is listed from. */
+static size_t stride(struct store *s)
+{
+	return dear(s) ? 16 : check_all() ? 1 : 8;
 }
 
 static void listing(struct store *s)
@@ -343,8 +349,8 @@ static void listing(struct store *s)
 	qsort(keys, n, sizeof(*keys), by_key);
 
 	for (int fold = 0; fold < 2; fold++) {
-		for (size_t max = stride(s) > 1 ? 13 : 1; max < 400;
-		     max = max * 3 + 1) {
+		for (size_t max = dear(s) ? 13 : 1; max < 400;
+		     max = max * (dear(s) || check_all() ? 3 : 12) + 1) {
 			check_list(s, keys, n, "", "", max, fold);
 			check_list(s, keys, n, "a/", "", max, fold);
 			check_list(s, keys, n, "a", "", max, fold);
@@ -524,7 +530,7 @@ static void *come_and_go(void *arg)
 	struct racer *me = arg;
 
 	pthread_barrier_wait(me->start);
-	for (int i = 0; i < (stride(me->s) > 1 ? 5 : 40); i++) {
+	for (int i = 0; i < (dear(me->s) ? 5 : check_all() ? 40 : 17); i++) {
 		char key[64];
 
 		snprintf(key, sizeof(key), "shared/%d/deep/%d", i % 3,
@@ -564,7 +570,7 @@ static void threads(struct store *s)
 	char key[40];
 
 	crowd(s);
-	for (int i = 0; i < (stride(s) > 1 ? 2 : 5); i++) {
+	for (int i = 0; i < (dear(s) || !check_all() ? 2 : 5); i++) {
 		snprintf(key, sizeof(key), "race/%d/differ", i);
 		race(s, key, false);
 		snprintf(key, sizeof(key), "race/%d/same", i);

@@ -2,14 +2,21 @@
 #include "tests/fakes/store_memory.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/base/err.h"
 
+/* Copies of a store have them in common. */
+struct bytes {
+	atomic_uint refs;
+	size_t len;
+	uint8_t data[];
+};
+
 struct object {
 	char *key;
-	uint8_t *data;
-	size_t len;
+	struct bytes *b;
 };
 
 struct memory {
@@ -21,6 +28,28 @@ struct memory {
 };
 
 static const struct store_ops memory_ops;
+
+static struct bytes *bytes_new(size_t len)
+{
+	struct bytes *b = malloc(sizeof(*b) + len);
+
+	if (!b)
+		return NULL;
+	atomic_init(&b->refs, 1);
+	b->len = len;
+	return b;
+}
+
+static void bytes_unref(struct bytes *b)
+{
+	if (b && atomic_fetch_sub(&b->refs, 1) == 1)
+		free(b);
+}
+
+static void drop_bytes(struct bytes **b)
+{
+	bytes_unref(*b);
+}
 
 static struct memory *memory_of(struct store *s)
 {
@@ -65,7 +94,7 @@ static int memory_stat(struct store *s, const char *key, uint64_t *size)
 	(void)held;
 	if (!o)
 		return missing(key);
-	*size = o->len;
+	*size = o->b->len;
 	return 0;
 }
 
@@ -79,12 +108,12 @@ static int memory_read(struct store *s, const char *key, void *buf, size_t len,
 	(void)held;
 	if (!o)
 		return missing(key);
-	if (off > o->len || len > o->len - off)
+	if (off > o->b->len || len > o->b->len - off)
 		return fail(-EIO,
 			    "object %s is shorter than its index says: %zu "
 			    "bytes",
-			    key, o->len);
-	memcpy(buf, o->data + off, len);
+			    key, o->b->len);
+	memcpy(buf, o->b->data + off, len);
 	return 0;
 }
 
@@ -99,24 +128,24 @@ static int memory_get(struct store *s, const char *key, size_t max,
 	(void)held;
 	if (!o)
 		return missing(key);
-	if (o->len > max || o->len > out->max - out->len)
+	if (o->b->len > max || o->b->len > out->max - out->len)
 		return fail(-EFBIG,
 			    "object %s is of %zu bytes, more than it may be",
-			    key, o->len);
-	if (!o->len)
+			    key, o->b->len);
+	if (!o->b->len)
 		return 0;
-	room = buf_reserve(out, o->len);
+	room = buf_reserve(out, o->b->len);
 	if (!room)
 		return fail(-ENOMEM, "out of memory");
-	memcpy(room, o->data, o->len);
-	out->len += o->len;
+	memcpy(room, o->b->data, o->b->len);
+	out->len += o->b->len;
 	return 0;
 }
 
-/* Takes data. With the lock held. */
-static int insert(struct memory *m, const char *key, uint8_t *data, size_t len)
+/* Takes b. With the lock held. */
+static int insert(struct memory *m, const char *key, struct bytes *b)
 {
-	DROP(mem) uint8_t *owned = data;
+	DROP(bytes) struct bytes *owned = b;
 	size_t i = place(m, key);
 	char *copy;
 
@@ -134,7 +163,7 @@ static int insert(struct memory *m, const char *key, uint8_t *data, size_t len)
 		return fail(-ENOMEM, "out of memory");
 	memmove(&m->objects[i + 1], &m->objects[i],
 		(m->count - i) * sizeof(*m->objects));
-	m->objects[i] = (struct object){ copy, take(owned), len };
+	m->objects[i] = (struct object){ copy, take(owned) };
 	m->count++;
 	return 0;
 }
@@ -144,26 +173,26 @@ static int memory_put(struct store *s, const char *key,
 {
 	struct memory *m = memory_of(s);
 	DROP(lock) pthread_mutex_t *held = NULL;
-	DROP(mem) uint8_t *data = NULL;
+	DROP(bytes) struct bytes *b = NULL;
 	size_t len = 0;
 	struct object *o;
 
 	for (size_t i = 0; i < npieces; i++)
 		len += pieces[i].len;
-	data = malloc(len + 1);
-	if (!data)
+	b = bytes_new(len);
+	if (!b)
 		return fail(-ENOMEM, "out of memory");
 	len = 0;
 	for (size_t i = 0; i < npieces; i++) {
 		if (pieces[i].len)
-			memcpy(data + len, pieces[i].data, pieces[i].len);
+			memcpy(b->data + len, pieces[i].data, pieces[i].len);
 		len += pieces[i].len;
 	}
 	held = lock(&m->lock);
 	o = find(m, key);
 	if (!o)
-		return insert(m, key, take(data), len);
-	if (o->len == len && !memcmp(o->data, data, len))
+		return insert(m, key, take(b));
+	if (o->b->len == len && !memcmp(o->b->data, b->data, len))
 		return 0;
 	return fail(-EEXIST, "object %s is in memory already, with other bytes",
 		    key);
@@ -206,7 +235,7 @@ static int memory_list(struct store *s, const char *prefix, const char *after,
 			out->more = true;
 			break;
 		}
-		if (store_list_add(out, entry, len, slash ? 0 : o->len) < 0)
+		if (store_list_add(out, entry, len, slash ? 0 : o->b->len) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -222,7 +251,7 @@ static int memory_remove(struct store *s, const char *key)
 	if (!o)
 		return missing(key);
 	free(o->key);
-	free(o->data);
+	bytes_unref(o->b);
 	m->count--;
 	memmove(o, o + 1,
 		(size_t)(m->objects + m->count - o) * sizeof(*m->objects));
@@ -235,7 +264,7 @@ static void memory_close(struct store *s)
 
 	for (size_t i = 0; i < m->count; i++) {
 		free(m->objects[i].key);
-		free(m->objects[i].data);
+		bytes_unref(m->objects[i].b);
 	}
 	free(m->objects);
 	pthread_mutex_destroy(&m->lock);
@@ -272,25 +301,31 @@ int store_open_memory(struct store **ret)
 	return 0;
 }
 
+/* Takes b. With the lock held. */
+static int set(struct memory *m, const char *key, struct bytes *b)
+{
+	struct object *o = find(m, key);
+
+	if (!o)
+		return insert(m, key, b);
+	bytes_unref(o->b);
+	o->b = b;
+	return 0;
+}
+
 int store_memory_set(struct store *s, const char *key, const void *data,
 		     size_t len)
 {
 	struct memory *m = memory_of(s);
 	DROP(lock) pthread_mutex_t *held = lock(&m->lock);
-	struct object *o = find(m, key);
-	uint8_t *copy = malloc(len + 1);
+	struct bytes *b = bytes_new(len);
 
 	(void)held;
-	if (!copy)
+	if (!b)
 		return fail(-ENOMEM, "out of memory");
 	if (len)
-		memcpy(copy, data, len);
-	if (!o)
-		return insert(m, key, copy, len);
-	free(o->data);
-	o->data = copy;
-	o->len = len;
-	return 0;
+		memcpy(b->data, data, len);
+	return set(m, key, b);
 }
 
 int store_memory_copy(struct store *s, struct store **ret)
@@ -301,9 +336,10 @@ int store_memory_copy(struct store *s, struct store **ret)
 	int r = store_open_memory(&copy);
 
 	(void)held;
-	for (size_t i = 0; r == 0 && i < m->count; i++)
-		r = store_memory_set(copy, m->objects[i].key,
-				     m->objects[i].data, m->objects[i].len);
+	for (size_t i = 0; r == 0 && i < m->count; i++) {
+		atomic_fetch_add(&m->objects[i].b->refs, 1);
+		r = set(memory_of(copy), m->objects[i].key, m->objects[i].b);
+	}
 	if (r < 0)
 		return r;
 	*ret = take(copy);
@@ -327,6 +363,6 @@ uint64_t store_memory_bytes(struct store *s)
 
 	(void)held;
 	for (size_t i = 0; i < m->count; i++)
-		sum += m->objects[i].len;
+		sum += m->objects[i].b->len;
 	return sum;
 }

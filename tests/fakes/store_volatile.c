@@ -214,24 +214,72 @@ static const struct store_ops volatile_ops = {
 	.close = volatile_close,
 };
 
-int store_open_volatile(struct store **ret)
+/* Owns memory from here on. */
+static int open_on(struct store *memory, struct store **ret)
 {
+	DROP(store) struct store *owned = memory;
 	struct cached *c = calloc(1, sizeof(*c));
-	DROP(store) struct store *memory = NULL;
 	int r;
 
 	if (!c)
 		return fail(-ENOMEM, "out of memory");
-	r = store_open_memory(&memory);
-	if (r == 0)
-		r = store_init(&c->base, &volatile_ops, "volatile", false);
+	r = store_init(&c->base, &volatile_ops, "volatile", false);
 	if (r < 0) {
 		free(c);
 		return r;
 	}
-	c->memory = take(memory);
+	c->memory = take(owned);
 	pthread_mutex_init(&c->lock, NULL);
 	*ret = &c->base;
+	return 0;
+}
+
+int store_open_volatile(struct store **ret)
+{
+	struct store *memory;
+	int r = store_open_memory(&memory);
+
+	return r < 0 ? r : open_on(memory, ret);
+}
+
+static int copy_pending(const struct pending *from, struct pending *to)
+{
+	*to = *from;
+	to->key = strdup(from->key);
+	buf_init(&to->before, STORE_OBJECT_MAX);
+	buf_init(&to->after, STORE_OBJECT_MAX);
+	buf_add(&to->before, from->before.data, from->before.len);
+	buf_add(&to->after, from->after.data, from->after.len);
+	if (!to->key || to->before.failed || to->after.failed)
+		return fail(-ENOMEM, "out of memory");
+	return 0;
+}
+
+int store_volatile_copy(struct store *s, struct store **ret)
+{
+	struct cached *c = cached_of(s), *to;
+	DROP(lock) pthread_mutex_t *held = lock(&c->lock);
+	DROP(store) struct store *copy = NULL;
+	struct store *memory;
+	int r = store_memory_copy(c->memory, &memory);
+
+	(void)held;
+	if (r == 0)
+		r = open_on(memory, &copy);
+	if (r < 0)
+		return r;
+	to = cached_of(copy);
+	to->pending = calloc(c->count + 1, sizeof(*to->pending));
+	if (!to->pending)
+		return fail(-ENOMEM, "out of memory");
+	while (r == 0 && to->count < c->count) {
+		r = copy_pending(&c->pending[to->count],
+				 &to->pending[to->count]);
+		to->count++;
+	}
+	if (r < 0)
+		return r;
+	*ret = take(copy);
 	return 0;
 }
 

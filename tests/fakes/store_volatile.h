@@ -14,6 +14,8 @@ int store_open_volatile(struct store **ret) MUST_USE;
 
 /* Below, s is one of these. */
 
+/* Another one with the same objects and the same pending puts and removals. */
+int store_volatile_copy(struct store *s, struct store **ret) MUST_USE;
 /* Puts and removals since the last barrier. */
 size_t store_volatile_pending(struct store *s);
 /*

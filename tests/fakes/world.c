@@ -95,10 +95,15 @@ static int image_read(struct source *s, void *buf, size_t len, uint64_t off)
 	while (len) {
 		uint64_t f = off / VF_FRAME_SIZE;
 		size_t skip = off % VF_FRAME_SIZE;
-		size_t n = image_frame(i, f, frame) - skip;
+		size_t n = min_u64(VF_FRAME_SIZE - skip, len);
 
-		n = n < len ? n : len;
-		memcpy(out, frame + skip, n);
+		/* A whole frame goes where it is wanted at once. */
+		if (n == VF_FRAME_SIZE) {
+			image_frame(i, f, out);
+		} else {
+			image_frame(i, f, frame);
+			memcpy(out, frame + skip, n);
+		}
 		out += n;
 		off += n;
 		len -= n;

@@ -47,9 +47,8 @@ int main(int argc, char **argv)
 
 	if (argc - options != 4 || parse_size(argv[options + 2], &size) < 0 ||
 	    (inside && parse_size(argv[2], &at) < 0)) {
-		fprintf(stderr,
-			"usage: image [--holes] FILE SIZE SEED\n"
-			"       image --at OFFSET FILE SIZE SEED\n");
+		fprintf(stderr, "usage: image [--holes] FILE SIZE SEED\n"
+				"       image --at OFFSET FILE SIZE SEED\n");
 		return 2;
 	}
 	argv += options;

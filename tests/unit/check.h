@@ -42,12 +42,23 @@ static _Noreturn inline void check_failed(const char *file, int line,
 	exit(1);
 }
 
+static inline bool check_is_set(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && *s;
+}
+
 /* CHECK_FULL=1 in the environment: what walks a sample walks all. */
 static inline bool check_full(void)
 {
-	const char *s = getenv("CHECK_FULL");
+	return check_is_set("CHECK_FULL");
+}
 
-	return s && *s;
+/* With `make check-all`: samples are larger than those of `make check`. */
+static inline bool check_all(void)
+{
+	return check_full() || check_is_set("CHECK_ALL");
 }
 
 static inline void check_ok(const char *file, int line, const char *what, int r)

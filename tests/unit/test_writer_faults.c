@@ -191,7 +191,7 @@ static bool kill_at(struct scene *s, uint64_t n, uint64_t times, bool lost,
  * they are for a check that should not take long; CHECK_FULL=1 takes each. */
 static uint64_t stride(void)
 {
-	return check_full() ? 1 : 5;
+	return check_full() ? 1 : check_all() ? 5 : 9;
 }
 
 static void test_kill(struct scene *s)
@@ -307,47 +307,50 @@ static void crash_at(struct scene *s, struct store *disk, struct world *w,
 	world_close(w);
 }
 
-static bool power_at(uint64_t n, uint64_t *adopted)
+static bool power_at(struct scene *s, uint64_t n, uint64_t *adopted)
 {
 	struct store_fault fault = { .fail_times = FOR_EVER };
 	struct store *disk, *front;
 	struct backup_result res;
-	struct scene s = { 0 };
 	struct world w;
 	uint8_t boot[16] = { 1, 2, 3 };
 	bool fired;
 	int r;
 
-	host_pretend_boot(NULL);
-	CHECK_OK(store_open_volatile(&disk));
-	scene_init(&s, disk);
+	new_state();
+	CHECK_OK(store_volatile_copy(s->store, &disk));
 	CHECK_OK(store_open_fault(disk, &fault, &front));
-	branch(&s, &w, front);
+	branch(s, &w, front);
 	store_fault_reset(&fault);
 	fault.fail_call = n;
-	r = backup_at(&s, &w, 2000, &res);
+	r = backup_at(s, &w, 2000, &res);
 	fired = fault.fired > 0;
 	world_close(&w);
 	/* From here on the host was booted again. */
 	host_pretend_boot(boot);
 	for (int k = 0; k < 4; k++)
-		crash_at(&s, disk, &w, r == 0,
-			 world_random(&s.w) % store_volatile_choices(disk),
+		crash_at(s, disk, &w, r == 0,
+			 world_random(&s->w) % store_volatile_choices(disk),
 			 adopted);
 	host_pretend_boot(NULL);
 	world_release(&w);
-	scene_release(&s);
 	store_close(disk);
 	return fired;
 }
 
 static void test_power(void)
 {
+	struct store *first;
+	struct scene s = { 0 };
 	uint64_t adopted = 0;
 
-	for (uint64_t n = 1; power_at(n, &adopted); n += stride())
+	CHECK_OK(store_open_volatile(&first));
+	scene_init(&s, first);
+	for (uint64_t n = 1; power_at(&s, n, &adopted); n += stride())
 		;
 	CHECK(adopted > 100 / stride());
+	scene_release(&s);
+	store_close(first);
 }
 
 /* --- sessions of others --- */
@@ -553,9 +556,9 @@ static void *race(void *arg)
 
 static void test_race(struct scene *s)
 {
-	int won = 0, lost = 0;
+	int won = 0, lost = 0, races = check_all() ? 20 : 10;
 
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < races; i++) {
 		DROP(store) struct store *copy = NULL;
 		static struct store_fault none;
 		struct racer x[2];
@@ -591,7 +594,7 @@ static void test_race(struct scene *s)
 		CHECK_U64(sessions(copy), 0);
 		world_release(&w);
 	}
-	CHECK(won >= 20 && lost > 0);
+	CHECK(won >= races && lost > 0);
 }
 
 int main(void)
