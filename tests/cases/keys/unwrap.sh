@@ -14,13 +14,13 @@ says() {
 }
 
 umask 077
-{
-	openssl genrsa -out kek.pem 3072
-	openssl pkey -in kek.pem -pubout -out kek.pub
-	openssl genrsa -out old.pem 2048
-	openssl pkey -in old.pem -pubout -out old.pub
-} 2>/dev/null
+cp "$SRC/tests/data/rsa-3072-1.pem" kek.pem
+cp "$SRC/tests/data/rsa-3072-2.pem" other.pem
+cp "$SRC/tests/data/rsa-2048.pem" old.pem
 umask 022
+for k in kek other old; do
+	openssl pkey -in $k.pem -pubout -out $k.pub
+done
 
 # As the extension makes a BEK: 172 characters of base64.
 head -c 127 /dev/urandom | base64 -w0 >bek
@@ -62,8 +62,6 @@ fi
 says 1 "the BEK of secret.json is wrapped by KEK $url: give it with --kek" \
 	vaultkey unwrap secret.json
 says 1 "it is not among the keys" vaultkey unwrap secret.json -k old.pem
-openssl genrsa -out other.pem 3072 2>/dev/null
-chmod 600 other.pem
 says 1 "KEK other.pem does not unwrap the BEK of secret.json" \
 	vaultkey unwrap secret.json -k other.pem
 # A padding that does not come out is told like another KEK.
@@ -94,7 +92,6 @@ says 2 "exclude each other" \
 	vaultkey unwrap plain.json --plain --wrapped "$url"
 
 # A record of our own, for two KEKs.
-openssl pkey -in other.pem -pubout -out other.pub
 vaultkey escrow --to kek.pub --to other.pub --label "the safe" \
 	--file-name LinuxPassPhraseFileName <bek >own.json
 assert_eq "$(jq -c '[.wraps[].alg, .wraps[].label]' own.json)" \
