@@ -64,7 +64,9 @@ struct http {
 struct transfer {
 	struct http_take take; /* what is asked, and what comes */
 	struct http *h;
-	uint64_t sent; /* the most of the body that one try got out */
+	/* What of the time was well spent: on what has come and is kept, and the most
+	 * that one try spent on getting the body out. */
+	uint64_t came_ms, sent_ms;
 	uint64_t start_ns;
 };
 
@@ -81,6 +83,7 @@ struct attempt {
 	int verdict;	       /* negative: the answer is refused */
 	struct err_saved said; /* with verdict */
 	CURLcode code;
+	uint64_t had;	       /* of the body, before it */
 	unsigned times;	       /* how often it went out */
 	uint64_t began_ns;     /* when it left the queue */
 	struct attempt *next;  /* lock */
@@ -414,7 +417,7 @@ static uint64_t left_ms(const struct transfer *t)
 
 	if (!atomic_load(&t->h->seen))
 		budget = min_u64(budget, t->h->o.first_ms);
-	budget += rate_ms(t->take.got + t->sent);
+	budget += t->came_ms + t->sent_ms;
 	return spent < budget ? budget - spent : 0;
 }
 
@@ -488,6 +491,8 @@ static int attempt_make(struct attempt *y, uint64_t left)
 	if (!y->easy)
 		return fail(-ENOMEM, "out of memory");
 	curl_easy_setopt(y->easy, CURLOPT_NOSIGNAL, 1L);
+	/* Else who leaves while a name is looked up waits for that, in the one thread. */
+	curl_easy_setopt(y->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(y->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	/* A SAS, and what was signed, go out byte for byte. */
 	curl_easy_setopt(y->easy, CURLOPT_PATH_AS_IS, 1L);
@@ -608,6 +613,19 @@ static int attempt_run(struct attempt *y)
 	return 0;
 }
 
+/* Time that brought bytes is not time that was waited in vain, as far as a line of the
+ * least rate would have needed it. */
+static void credit(struct attempt *y, uint64_t out)
+{
+	curl_off_t total_us = 0;
+	uint64_t took;
+
+	curl_easy_getinfo(y->easy, CURLINFO_TOTAL_TIME_T, &total_us);
+	took = (uint64_t)total_us / 1000;
+	y->t->came_ms += min_u64(rate_ms(y->t->take.got - y->had), took);
+	y->t->sent_ms = max_u64(y->t->sent_ms, min_u64(rate_ms(out), took));
+}
+
 static void count(struct attempt *y)
 {
 	struct http *h = y->t->h;
@@ -620,7 +638,7 @@ static void count(struct attempt *y)
 	curl_easy_getinfo(y->easy, CURLINFO_SIZE_UPLOAD_T, &out);
 	curl_easy_getinfo(y->easy, CURLINFO_PRETRANSFER_TIME_T, &before);
 	curl_easy_getinfo(y->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
-	y->t->sent = max_u64(y->t->sent, (uint64_t)out);
+	credit(y, (uint64_t)out);
 	log_debug("%s %s: %ld, %lld bytes in, %lld out, %lld us", m,
 		  y->t->take.q->what, status, (long long)in, (long long)out,
 		  (long long)first);
@@ -766,6 +784,10 @@ static int judge(struct attempt *y, struct outcome *o)
 
 	if (y->verdict < 0)
 		return err_load(&y->said);
+	/* All that was asked for is here: how the answer ends is no matter. */
+	if (y->judged && t->take.q->len && t->take.a->status == 206 &&
+	    t->take.got == t->take.q->len)
+		y->code = CURLE_OK;
 	/* libcurl takes a head that breaks off for an answer without body. */
 	if (y->code == CURLE_OK && !y->whole_head)
 		y->code = CURLE_PARTIAL_FILE;
@@ -846,7 +868,7 @@ static int again(struct transfer *t, const struct outcome *o)
 
 static int one_try(struct transfer *t, struct outcome *o)
 {
-	DROP(attempt) struct attempt y = { .t = t };
+	DROP(attempt) struct attempt y = { .t = t, .had = t->take.got };
 	int r;
 
 	*o = (struct outcome){ 0 };

@@ -77,6 +77,53 @@ static int range(struct setup *u, void *into, size_t len, uint64_t off,
 	return http_do(u->h, &q, a);
 }
 
+/* What came quickly before the server went away is no reason to try for longer: the
+ * budget is what was waited in vain. */
+static void test_budget_after_bytes(void)
+{
+	static const struct http_options o = { .backoff_ms = 20,
+					       .budget_ms = 300,
+					       .first_ms = 300,
+					       .stall_ms = 1000 };
+	static char part[9000], into[16384];
+	DROP(http_response) struct http_response a = { 0 };
+	struct http_step steps[32];
+	struct setup u;
+	int head = snprintf(part, sizeof(part), "%s",
+			    PART("0-16383/16384", "16384"));
+
+	memset(part + head, 'x', 8192);
+	steps[0] = (struct http_step){ NULL, part, (size_t)head + 8192,
+				       THEN_RESET };
+	for (size_t i = 1; i < ARRAY_SIZE(steps); i++)
+		steps[i] = (struct http_step){ NULL, NULL, 0, THEN_RESET };
+	u = begin(steps, ARRAY_SIZE(steps), &o);
+	CHECK_SAYS(-EAGAIN, "broke", range(&u, into, sizeof(into), 0, &a));
+	/* Waits of 0, 20, 60 and 140 ms: with a second for each KiB more would fit. */
+	CHECK(http_script_count(u.s) <= 6);
+	http_free(u.h);
+	http_script_stop(u.s);
+}
+
+/* All bytes are there, and only the end of the answer is not. */
+static void test_end_is_missing(void)
+{
+	static const struct http_step steps[] = {
+		{ NULL,
+		  "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\n"
+		  "Content-Range: bytes 0-4/100\r\n"
+		  "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+		  0, THEN_CLOSE },
+	};
+	DROP(http_response) struct http_response a = { 0 };
+	struct setup u = BEGIN(steps);
+	char into[5];
+
+	CHECK_OK(range(&u, into, sizeof(into), 0, &a));
+	CHECK_MEM(into, "hello", 5);
+	end(&u, 1);
+}
+
 static void test_answers(void)
 {
 	static const struct http_step steps[] = {
@@ -643,6 +690,8 @@ int main(void)
 	test_backoff();
 	test_options();
 	test_answers();
+	test_budget_after_bytes();
+	test_end_is_missing();
 	test_secret();
 	test_sending();
 	test_ranges();
