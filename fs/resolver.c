@@ -19,7 +19,6 @@
 #define WAITING_MAX 96
 /* What is locked is not asked for again at once. */
 #define LOCKED_MS 10000
-#define POLL_MS 50
 
 struct resolved {
 	struct resolver *r;
@@ -267,9 +266,13 @@ static void *work(void *arg)
 /* Under the lock. */
 static int more_workers(struct resolver *r)
 {
+	unsigned jobs = 0;
 	int e;
 
-	if (r->idle || r->nworkers == WORKERS_MAX)
+	/* Who is idle may have been called for another already, and not be awake. */
+	for (struct resolved *p = r->list; p; p = p->next)
+		jobs += !p->started;
+	if (jobs <= r->idle || r->nworkers == WORKERS_MAX)
 		return 0;
 	e = pthread_create(&r->workers[r->nworkers], NULL, work, r);
 	if (!e)
@@ -400,19 +403,6 @@ static int add(struct resolver *r, size_t catalog, const char *vault,
 
 /* --- asking --- */
 
-static void wait_a_little(struct resolver *r)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += POLL_MS * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	pthread_cond_timedwait(&r->changed, &r->lock, &t);
-}
-
 /* Under the lock, which is let go meanwhile. */
 static int wait_for(struct resolver *r, struct resolved *p)
 {
@@ -424,10 +414,8 @@ static int wait_for(struct resolver *r, struct resolved *p)
 			    "again later",
 			    r->waiting);
 	r->waiting++;
-	while (!p->done && !e) {
-		wait_a_little(r);
-		e = p->done ? 0 : cancel_check();
-	}
+	while (!p->done && !e)
+		e = cancel_cond_wait(&r->changed, &r->lock);
 	r->waiting--;
 	return e;
 }
@@ -536,16 +524,12 @@ void resolver_reset(struct resolver *r)
 int resolver_new(const struct resolver_options *o, struct resolver **ret)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 
 	if (!r)
 		return fail(-ENOMEM, "out of memory");
 	r->o = *o;
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cancel_cond_init(&r->changed);
 	*ret = r;
 	return 0;
 }

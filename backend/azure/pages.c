@@ -50,6 +50,9 @@ struct pages {
 	pthread_cond_t changed;
 	struct window *windows;
 	size_t nwindows;
+	/* The service did not answer: when that was known, monotonic, and its sentence. */
+	uint64_t away_ns;
+	struct err_saved away;
 };
 
 static struct pages *pages_of(struct source *s)
@@ -241,17 +244,22 @@ static int need_window(struct pages *p, size_t i)
 {
 	DROP(page_ranges) struct page_ranges got = { 0 };
 	struct window *w = &p->windows[i];
+	uint64_t asked = monotonic_ns();
+	bool mine;
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
-	while (w->state == WINDOW_BUSY)
-		pthread_cond_wait(&p->changed, &p->lock);
-	if (w->state != WINDOW_UNKNOWN) {
-		pthread_mutex_unlock(&p->lock);
-		return 0;
-	}
-	w->state = WINDOW_BUSY;
+	while (!r && w->state == WINDOW_BUSY)
+		r = cancel_cond_wait(&p->changed, &p->lock);
+	/* Who waited while it was tried for long has waited enough. */
+	if (!r && w->state == WINDOW_UNKNOWN && p->away_ns >= asked)
+		r = err_load(&p->away);
+	mine = !r && w->state == WINDOW_UNKNOWN;
+	if (mine)
+		w->state = WINDOW_BUSY;
 	pthread_mutex_unlock(&p->lock);
+	if (!mine)
+		return r;
 
 	r = read_window(p, NULL, i, &got);
 	pthread_mutex_lock(&p->lock);
@@ -261,6 +269,10 @@ static int need_window(struct pages *p, size_t i)
 		r = 0;
 	} else if (r) {
 		w->state = WINDOW_UNKNOWN;
+		if (err_is_away(r)) {
+			err_save(r, &p->away);
+			p->away_ns = monotonic_ns();
+		}
 	} else {
 		w->ranges = got;
 		got = (struct page_ranges){ 0 };
@@ -556,7 +568,7 @@ int source_open_pages(const struct pages_options *o,
 	atomic_init(&p->refs, 1);
 	atomic_init(&p->last_chunk, UINT64_MAX - 1);
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->changed, NULL);
+	cancel_cond_init(&p->changed);
 	p->place = *place;
 	p->http = o->http;
 	p->cache = o->cache;

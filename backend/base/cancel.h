@@ -7,6 +7,7 @@
  * interrupted); a program that is told to stop says it for all its threads.
  */
 #pragma once
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "backend/base/scope.h"
@@ -23,3 +24,12 @@ void cancel_set_all(bool (*asked)(void));
 bool cancel_asked(void);
 /* 0, or -ECANCELED with a sentence. */
 int cancel_check(void) MUST_USE;
+
+/* A condition that may be waited for without end: for cancel_cond_wait() alone. */
+void cancel_cond_init(pthread_cond_t *c);
+/*
+ * With m held: waits for c, but a moment at most; the caller looks again at what it
+ * waits for, and comes back. -ECANCELED with a sentence, and without waiting, when the
+ * thread's work is not wanted any more.
+ */
+int cancel_cond_wait(pthread_cond_t *c, pthread_mutex_t *m) MUST_USE;

@@ -137,6 +137,11 @@ void err_clear(void)
 	slot.text[0] = '\0';
 }
 
+bool err_is_away(int r)
+{
+	return r == -EAGAIN || r == -ENXIO;
+}
+
 void err_save(int code, struct err_saved *out)
 {
 	const char *text = err_text(code);

@@ -15,9 +15,11 @@
  * -EEXIST create-only lost, -ESTALE it changed or was dropped meanwhile,
  * -EAGAIN retries spent, -EPROTO bytes that break the format, -EIO the medium
  * failed, -EBADMSG a digest or checksum does not match, -EKEYREJECTED a seal
- * that does not verify, -ECANCELED stopped by the user.
+ * that does not verify, -ECANCELED stopped by the user, -ENXIO the store is not there.
  */
 #pragma once
+#include <stdbool.h>
+
 #include "backend/base/scope.h"
 
 #define ERR_MAX 1024
@@ -36,6 +38,10 @@ int fail_errno(int errno_value, const char *fmt, ...) PRINTF(2, 3);
  * pointer is good until the thread's next fail() or blame(). */
 const char *err_text(int r);
 void err_clear(void);
+
+/* Whether r tells that the store does not answer, or is not there: then it says nothing
+ * of what was asked for. */
+bool err_is_away(int r);
 
 /* Hands a sentence between threads. */
 struct err_saved {

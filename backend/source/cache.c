@@ -21,7 +21,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/base/cancel.h"
 #include "backend/base/err.h"
@@ -30,8 +29,6 @@
 #define SHARDS_MAX 16
 #define SHARD_MIN_BYTES ((size_t)16 << 20)
 #define BUCKETS_MIN 64
-#define CANCEL_NS                                                              \
-	200000000 /* who waits asks so often whether he should go on */
 /* An entry, what malloc adds to it and to its data, and up to four table slots,
  * which is where a table that never shrinks stands when it was just doubled. */
 #define OVERHEAD (sizeof(struct entry) + 2 * 16 + 4 * sizeof(void *))
@@ -149,14 +146,8 @@ static struct flight *flight_new(void)
 {
 	struct flight *fl = calloc(1, sizeof(*fl));
 
-	pthread_condattr_t a;
-
-	if (!fl)
-		return NULL;
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(&fl->ended, &a);
-	pthread_condattr_destroy(&a);
+	if (fl)
+		cancel_cond_init(&fl->ended);
 	return fl;
 }
 
@@ -281,23 +272,6 @@ static struct entry *hold(struct shard *sh, struct entry *e)
 	return gone;
 }
 
-/* Wakes now and then, to see whether it is still wanted. */
-static int wait_a_while(struct shard *sh, struct flight *fl)
-{
-	struct timespec t;
-
-	if (cancel_asked())
-		return fail(-ECANCELED, "stopped");
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += CANCEL_NS;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	pthread_cond_timedwait(&fl->ended, &sh->lock, &t);
-	return 0;
-}
-
 /* Waits for the end of the fill of e. */
 static int await(struct shard *sh, struct entry *e)
 {
@@ -307,7 +281,7 @@ static int await(struct shard *sh, struct entry *e)
 	sh->waits++;
 	fl->waiters++;
 	while (!fl->done && !r)
-		r = wait_a_while(sh, fl);
+		r = cancel_cond_wait(&fl->ended, &sh->lock);
 	fl->waiters--;
 	if (!fl->done)
 		return r; /* then it is the filler's to free */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/cancel.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
@@ -30,6 +31,9 @@ struct slot {
 	struct vm_head *head; /* NULL: not loaded yet */
 	uint64_t checked_ns;  /* monotonic, when it was the head for certain */
 	uint64_t listed;      /* a commit that was listed; 0: none */
+	/* The store did not answer: when that was known, monotonic, and its sentence. */
+	uint64_t away_ns;
+	struct err_saved away;
 	bool busy;
 	unsigned users; /* threads that hold the slot: not to be freed */
 };
@@ -375,12 +379,62 @@ static void trim_slots(struct vault *v)
 	}
 }
 
+/*
+ * With the lock, let go meanwhile: the head that somebody has found, or *ret NULL where
+ * it is the caller's to look; the slot is busy then.
+ */
+static int await_head(struct vault *v, struct slot *s, uint64_t max_age_ms,
+		      struct vm_head **ret)
+{
+	uint64_t asked = monotonic_ns();
+
+	for (;;) {
+		int r;
+
+		/* A check that began after this call is as good as our own. */
+		if (s->head && s->checked_ns + max_age_ms * 1000000 >= asked) {
+			*ret = head_ref(s->head);
+			return 0;
+		}
+		/* And who waited while the store was tried for long has waited enough:
+		 * else many would stand in line, each for as long. */
+		if (s->away_ns >= asked)
+			return err_load(&s->away);
+		if (!s->busy)
+			break;
+		r = cancel_cond_wait(&v->slot_free, &v->lock);
+		if (r)
+			return r;
+	}
+	s->busy = true;
+	*ret = NULL;
+	return 0;
+}
+
+/* With the lock: what came of looking, which began then. */
+static void settle_head(struct vault *v, struct slot *s, int r,
+			struct vm_head *h, uint64_t began)
+{
+	s->busy = false;
+	if (!r) {
+		v->slot_bytes -= slot_size(s);
+		vm_head_unref(s->head);
+		s->head = head_ref(h);
+		s->checked_ns = began;
+		v->slot_bytes += slot_size(s);
+	} else if (err_is_away(r)) {
+		err_save(r, &s->away);
+		s->away_ns = monotonic_ns();
+	}
+	pthread_cond_broadcast(&v->slot_free);
+}
+
 int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 	       struct vm_head **ret)
 {
 	DROP(vm_head) struct vm_head *from = NULL;
 	DROP(vm_head) struct vm_head *h = NULL;
-	uint64_t asked = monotonic_ns(), listed;
+	uint64_t began, listed = 0;
 	struct slot *s;
 	int r;
 
@@ -391,43 +445,23 @@ int vault_head(struct vault *v, const char *vm, uint64_t max_age_ms,
 		return fail(-ENOMEM, "no memory for a head");
 	}
 	s->users++;
-	for (;;) {
-		/* A check that began after this call is as good as our own. */
-		if (s->head && s->checked_ns + max_age_ms * 1000000 >= asked)
-			h = head_ref(s->head);
-		if (h || !s->busy)
-			break;
-		pthread_cond_wait(&v->slot_free, &v->lock);
-	}
-	if (h) {
-		s->users--;
+	r = await_head(v, s, max_age_ms, &h);
+	if (!r && !h) {
+		from = s->head ? head_ref(s->head) : NULL;
+		listed = s->listed;
 		pthread_mutex_unlock(&v->lock);
-		*ret = take(h);
-		return 0;
+
+		began = monotonic_ns();
+		r = find_head(v, vm, from, listed, &h);
+		/* Then it is not as it was listed, and that is told from a listing. */
+		if (r == -ENOENT && !from && listed)
+			r = find_head(v, vm, from, 0, &h);
+
+		pthread_mutex_lock(&v->lock);
+		settle_head(v, s, r, h, began);
 	}
-	s->busy = true;
-	from = s->head ? head_ref(s->head) : NULL;
-	listed = s->listed;
-	pthread_mutex_unlock(&v->lock);
-
-	asked = monotonic_ns();
-	r = find_head(v, vm, from, listed, &h);
-	/* Then it is not as it was listed, and that is told from a listing. */
-	if (r == -ENOENT && !from && listed)
-		r = find_head(v, vm, from, 0, &h);
-
-	pthread_mutex_lock(&v->lock);
-	s->busy = false;
 	s->users--;
-	if (!r) {
-		v->slot_bytes -= slot_size(s);
-		vm_head_unref(s->head);
-		s->head = head_ref(h);
-		s->checked_ns = asked;
-		v->slot_bytes += slot_size(s);
-	}
 	trim_slots(v);
-	pthread_cond_broadcast(&v->slot_free);
 	pthread_mutex_unlock(&v->lock);
 	if (!r)
 		*ret = take(h);

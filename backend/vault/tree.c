@@ -448,34 +448,55 @@ static int read_window(struct tables *x, uint8_t **ret, struct place *at)
 	return read_stored(x->t, at, *ret, NULL, NULL);
 }
 
-static void fetch_tables(struct tables *x)
+static void land_table(struct tables *x, struct table_want *w,
+		       const uint8_t *bytes, struct stash *stash)
 {
-	struct stash *stash = fetch_stash(vault_fetch(x->t->v));
-	DROP(mem) uint8_t *stored = NULL;
+	const struct place *p = &w->f.e->place;
 	uint8_t key[STASH_KEY_SIZE];
+
+	if (check_table(x, w, bytes)) {
+		/* Who waits for it tries for himself, and says what is wrong. */
+		(void)fail(-ECANCELED, "given up");
+		cache_land(x->cache, take(w->claim), -ECANCELED, NULL, NULL);
+	} else if (stash) {
+		tree_place_key(x->t, p, key);
+		stash_put(stash, key, bytes, p->length);
+	}
+}
+
+/* Fails only when the store is away: what else is wrong may be wrong with one alone. */
+static int fetch_tables(struct tables *x)
+{
+	DROP(mem) uint8_t *stored = NULL;
+	struct err_saved why;
 	struct place at;
 	int r = read_window(x, &stored, &at);
 
+	if (r && !err_is_away(r))
+		r = fail(-ECANCELED, "given up");
+	if (r)
+		err_save(r, &why);
 	for (uint32_t i = 0; i < x->n; i++) {
 		struct table_want *w = &x->w[i];
-		const struct place *p = &w->f.e->place;
-		const uint8_t *bytes = stored + (p->offset - at.offset);
 
-		if (r || check_table(x, w, bytes)) {
-			(void)fail(-ECANCELED, "given up");
-			cache_land(x->cache, take(w->claim), -ECANCELED, NULL,
-				   NULL);
-		} else if (stash) {
-			tree_place_key(x->t, p, key);
-			stash_put(stash, key, bytes, p->length);
-		}
+		if (r)
+			cache_land(x->cache, take(w->claim), err_load(&why),
+				   NULL, NULL);
+		else
+			land_table(x, w,
+				   stored + (w->f.e->place.offset - at.offset),
+				   fetch_stash(vault_fetch(x->t->v)));
 	}
+	if (r && r != -ECANCELED)
+		return err_load(&why);
 	err_clear();
+	return 0;
 }
 
-/* Makes it likely that entry `want` of a leaf is in the cache; *ret if it was. */
-static void bring_tables(struct tree *t, const struct vf_node *leaf,
-			 uint32_t want, struct cache_blob **ret)
+/* Makes it likely that entry `want` of a leaf is in the cache; *ret if it was. Fails
+ * when the store is away. */
+static int bring_tables(struct tree *t, const struct vf_node *leaf,
+			uint32_t want, struct cache_blob **ret)
 {
 	struct tables x;
 	uint8_t key[CACHE_KEY_SIZE];
@@ -485,17 +506,17 @@ static void bring_tables(struct tree *t, const struct vf_node *leaf,
 	x.leaf = leaf;
 	x.want = want;
 	if (digest_is_zero(&leaf->e[want].id) || !in_window(&x, want))
-		return;
+		return 0;
 	table_fill_of(&x, want, &x.w[0].f);
 	node_key(&x.w[0].f, key);
 	if (cache_claim(x.cache, key, ret, &x.w[0].claim) != CACHE_CLAIMED)
-		return;
+		return 0;
 	x.n = 1;
 	tables_from_stash(&x);
 	if (!x.n)
-		return;
+		return 0;
 	claim_neighbours(&x);
-	fetch_tables(&x);
+	return fetch_tables(&x);
 }
 
 /* Another reference to what the tree holds for its whole life. */
@@ -578,8 +599,11 @@ int tree_table(struct tree *t, uint64_t chunk, struct cache_blob **ret)
 	if (vault_fetch(t->v)) {
 		DROP(cache_blob) struct cache_blob *hit = NULL;
 
-		bring_tables(t, node_of(leaf),
-			     chunk & ((1u << VF_LEAF_LOG2) - 1), &hit);
+		int r = bring_tables(t, node_of(leaf),
+				     chunk & ((1u << VF_LEAF_LOG2) - 1), &hit);
+
+		if (r)
+			return r;
 		if (hit && node_of(hit)->count == f.count) {
 			*ret = take(hit);
 			return 0;

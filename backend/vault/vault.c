@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/cancel.h"
 #include "backend/base/err.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
@@ -322,7 +323,7 @@ int vault_open(struct store *store, struct cache *cache, uint64_t refresh_ms,
 		return fail(-ENOMEM, "no memory for a vault");
 	}
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_cond_init(&v->slot_free, NULL);
+	cancel_cond_init(&v->slot_free);
 	v->store = store;
 	v->cache = cache;
 	v->refresh_ms = refresh_ms;

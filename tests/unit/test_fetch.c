@@ -414,6 +414,20 @@ static void test_away(void)
 	close_far(&x);
 }
 
+/* A table that is not there while the server is away: asked for once, not once for all
+ * its window and once more for itself. */
+static void test_away_once(void)
+{
+	struct far x;
+	uint8_t buf[4096];
+
+	open_far(&x, vault_32m, 32 * MIB, NULL);
+	go_away(&x);
+	CHECK_SAYS(-EAGAIN, "injected", source_read(x.disk, buf, 4096, 0));
+	CHECK_U64(x.fault.total, 1);
+	close_far(&x);
+}
+
 static bool yes(void *ctx)
 {
 	return atomic_load((atomic_bool *)ctx);
@@ -470,6 +484,56 @@ static void test_interrupted(void)
 	close_far(&x);
 }
 
+struct looker {
+	struct vault *v;
+	bool stop;
+	int r;
+};
+
+static bool told(void *ctx)
+{
+	return *(bool *)ctx;
+}
+
+static void *look(void *arg)
+{
+	DROP(vm_head) struct vm_head *h = NULL;
+	struct looker *l = arg;
+
+	cancel_set((struct cancel){ told, &l->stop });
+	l->r = vault_head(l->v, "vm", 0, &h);
+	return NULL;
+}
+
+/* Who waits for another's look at a head hears that he is not wanted, and does not stand
+ * in line for a server that does not answer. */
+static void test_looking(void)
+{
+	struct far x;
+	struct looker l[8] = { 0 };
+	pthread_t t[ARRAY_SIZE(l)];
+
+	open_far(&x, vault_32m, 32 * MIB, NULL);
+	go_away(&x);
+	x.fault.delay_us = 2000 * 1000;
+	for (size_t i = 0; i < ARRAY_SIZE(l); i++) {
+		l[i].v = x.v;
+		l[i].stop = i == ARRAY_SIZE(l) - 1;
+		CHECK(!pthread_create(&t[i], NULL, look, &l[i]));
+		/* The first one is at it. */
+		while (!i && !atomic_load(&x.fault.flying_max))
+			nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(l); i++)
+		CHECK(!pthread_join(t[i], NULL));
+	for (size_t i = 0; i + 1 < ARRAY_SIZE(l); i++)
+		CHECK(l[i].r == -EAGAIN);
+	CHECK(l[ARRAY_SIZE(l) - 1].r == -ECANCELED);
+	/* Each for himself would be seven; a machine may keep one so long that he is late. */
+	CHECK(x.fault.total <= 3);
+	close_far(&x);
+}
+
 /* Points of many generations, in a world whose every byte is known. */
 static void test_world(void)
 {
@@ -516,7 +580,9 @@ int main(void)
 	test_kept();
 	test_damage();
 	test_away();
+	test_away_once();
 	test_interrupted();
+	test_looking();
 	test_world();
 	store_close(vault_32m);
 	return 0;
