@@ -155,6 +155,7 @@ static void reply_refused(fuse_req_t req)
  * Whatever waits for the store in the meantime asks whether it is still wanted.
  */
 struct patience {
+	struct fs *fs;
 	fuse_req_t req;
 	fuse_ino_t ino;
 	uint64_t began_ns;
@@ -172,6 +173,7 @@ static bool unwanted(void *ctx)
 static struct patience patience_of(fuse_req_t req, fuse_ino_t ino)
 {
 	return (struct patience){
+		.fs = fs_of(req),
 		.req = req,
 		.ino = ino,
 		.began_ns = monotonic_ns(),
@@ -182,23 +184,30 @@ static struct patience patience_of(fuse_req_t req, fuse_ino_t ino)
 static void drop_patience(struct patience *p)
 {
 	cancel_set(p->before);
+	/* The request itself is answered, and gone. */
+	if (p->waited)
+		atomic_fetch_sub(&p->fs->waiting, 1);
 }
 
-/* Is it this failure that --offline=wait is for? */
-static bool is_away(int r)
+/* Whether there is room for one more that waits: else all threads would, and nobody
+ * would hear that one of them is not wanted any more. */
+static bool may_wait(struct patience *p)
 {
-	return r == -EAGAIN || r == -ENXIO;
+	if (p->waited || atomic_fetch_add(&p->fs->waiting, 1) < FS_WAITING_MAX)
+		return true;
+	atomic_fetch_sub(&p->fs->waiting, 1);
+	return false;
 }
 
 static bool once_more(struct patience *p, int r)
 {
-	struct fs *fs = fs_of(p->req);
+	struct fs *fs = p->fs;
 	const struct timespec poll = { 0, WAIT_POLL_NS };
 	struct err_saved why;
 	uint64_t now = monotonic_ns(), until = now + WAIT_TRY_NS;
 
-	if (!is_away(r) || !fs->wait_ms || unwanted(p->req) ||
-	    (now - p->began_ns) / 1000000 >= fs->wait_ms)
+	if (!err_is_away(r) || !fs->wait_ms || unwanted(p->req) ||
+	    (now - p->began_ns) / 1000000 >= fs->wait_ms || !may_wait(p))
 		return false;
 	err_save(r, &why);
 	if (!p->waited) {

@@ -43,6 +43,9 @@ enum request {
 		REQ_COUNT
 };
 
+/* So many requests wait for stores that are away (--offline=wait); more fail at once. */
+#define FS_WAITING_MAX 96
+
 struct fs {
 	struct tree *tree;
 	struct quiet *quiet;
@@ -64,6 +67,7 @@ struct fs {
 	pthread_t hearing;
 	bool have_buffers;
 	pthread_key_t buffers; /* of each thread: FS_READ_MAX bytes */
+	atomic_uint waiting;   /* requests, for a store that is away */
 	atomic_uint_fast64_t counts[REQ_COUNT];
 };
 

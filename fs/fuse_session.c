@@ -21,8 +21,9 @@
 #include "backend/base/log.h"
 
 #define THREADS_IDLE 10
-/* Requests may wait for a volume to be opened; others go on meanwhile. */
-#define THREADS_MAX 128
+/* Requests may wait for a store, and for a volume to be opened (WAITING_MAX in
+ * fs/resolver.c); others go on meanwhile. */
+#define THREADS_MAX (FS_WAITING_MAX + 160)
 
 /* --- mounting --- */
 
