@@ -175,9 +175,10 @@ run_fails() {
 }
 
 # A short sleep, without a program for it: nothing ever comes from there.
-exec {_nothing}<> <(:)
+_nothing=''
 _nap() {
 	local rest
+	[[ $_nothing ]] || exec {_nothing}<> <(:)
 	IFS= read -r -t 0.02 -u "$_nothing" rest || :
 }
 

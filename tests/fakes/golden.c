@@ -179,6 +179,10 @@ static void compare_disk(struct catalog *c, const char *vault,
 	struct digest got;
 	char hex[DIGEST_HEX + 1];
 	uint64_t data = 0;
+	static unsigned large;
+	/* Of the disk that is nearly all hole, by default the first one: the rest
+	 * is SHA-256 of zeros, a second of it. */
+	bool hashed = d->size <= 64u << 20 || !large++ || check_all();
 
 	CHECK(d->state == DISK_READY && d->has_size && d->has_root);
 	CHECK_U64(d->size, u64_of(want, "size"));
@@ -195,13 +199,15 @@ static void compare_disk(struct catalog *c, const char *vault,
 		CHECK_OK(source_read(s, bytes, e.length, off));
 		CHECK(!e.hole || !memcmp(bytes, zeros, e.length));
 		data += e.hole ? 0 : e.length;
-		sha256_add(&h, bytes, e.length);
+		if (hashed)
+			sha256_add(&h, bytes, e.length);
 		off += e.length;
 	}
 	CHECK_U64(data, d->data_bytes);
 	sha256_final(&h, &got);
 	digest_hex(&got, hex);
-	CHECK_STR(hex, json_get_str(want, "sha256"));
+	if (hashed)
+		CHECK_STR(hex, json_get_str(want, "sha256"));
 }
 
 static size_t compare_point(struct catalog *c, const char *vault,

@@ -439,11 +439,13 @@ static void test_claim(void)
 	}
 }
 
+#define PUTS (check_all() ? 2000 : 500)
+
 static void *put_thread(void *arg)
 {
 	static const uint8_t data[20000] = { 1 };
 
-	for (uint64_t i = 0; i < 2000; i++)
+	for (uint64_t i = 0; i < PUTS; i++)
 		cache_put(arg, KEY(i), data, sizeof(data));
 	return NULL;
 }
@@ -458,8 +460,8 @@ static void test_put_at_once(void)
 	for (unsigned i = 0; i < THREADS; i++)
 		start(&t[i], put_thread, c);
 	join_all(t, THREADS);
-	CHECK_U64(stats(c).count, 2000);
-	CHECK(stats(c).bytes / 2000 - 20000 < 500 && stats(c).misses == 0);
+	CHECK_U64(stats(c).count, PUTS);
+	CHECK(stats(c).bytes / PUTS - 20000 < 500 && stats(c).misses == 0);
 }
 
 /*
@@ -468,7 +470,12 @@ static void test_put_at_once(void)
  * ask the cache for a lower one. A counter a key proves that no two fills of it
  * are ever under way, a thread of its own that the bound holds.
  */
-enum { KEYS = 3000, ROUNDS = 20000 };
+enum { KEYS = 3000 };
+
+static int rounds(void)
+{
+	return check_all() ? 20000 : 6000;
+}
 
 struct stress {
 	struct cache *c;
@@ -544,7 +551,7 @@ static void *stress_thread(void *arg)
 	struct cache_blob *kept[4] = { NULL };
 	uint64_t kept_key[4] = { 0 };
 
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0, n = rounds(); i < n; i++) {
 		uint64_t x = salt();
 		/* Half of the time one of 32 keys. */
 		struct order o = { st,

@@ -12,7 +12,9 @@ printf 'hello\n' >root/etc/small
 ln -s ../boot/luks/header root/etc/link
 ln -s /etc/link root/absolute
 ln -s loop root/loop
-for kind in "ext2 1024" "ext3 1024" "ext4 1024" "ext4 4096"; do
+kinds=("ext2 1024" "ext4 4096")
+[[ ! ${CHECK_ALL-} ]] || kinds=("ext2 1024" "ext3 1024" "ext4 1024" "ext4 4096")
+for kind in "${kinds[@]}"; do
 	read -r fs block <<<"$kind"
 	rm -f image
 	mke2fs -qF -t "$fs" -b "$block" -L "label $fs" -d root image 16M 2>&1

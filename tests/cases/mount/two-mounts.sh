@@ -13,8 +13,10 @@ mount_vault --refresh 0 vault m1
 mount_vault --refresh 0 --cache-size 2M vault m2
 
 sum=$(sha256sum <a.img)
+rounds=4
+[[ ! ${CHECK_ALL-} ]] || rounds=10
 (
-	for _ in {1..10}; do
+	for ((i = 0; i < rounds; i++)); do
 		for m in m1 m2; do
 			[[ $(sha256sum <$m/v/vm/2026-01-01T00-00-00Z/disks/os.img) == "$sum" ]] ||
 				exit 1

@@ -32,11 +32,14 @@ run_ok vaultctl backup vault late -d os=late.img
 
 # As qemu-img writes them; as a raw disk they go in.
 command -v qemu-img >/dev/null || exit 0
-for f in qcow2 vhdx vmdk vdi; do
-	qemu-img convert -f raw -O $f raw.img real.$f
-	run_fails 1 vaultctl backup vault vm -d os=real.$f
+formats="qcow2 vhdx"
+[[ ! ${CHECK_ALL-} ]] || formats="qcow2 vhdx vmdk vdi"
+for f in $formats; do
+	qemu-img convert -f raw -O "$f" raw.img "real.$f"
+	run_fails 1 vaultctl backup vault vm -d os="real.$f"
 	assert_contains "$ERR" "real.$f: it is a"
-	qemu-img convert -O raw real.$f back.img
+	[[ $f == qcow2 || ${CHECK_ALL-} ]] || continue
+	qemu-img convert -O raw "real.$f" back.img
 	assert_same back.img raw.img
 done
 # The extents of a VMDK apart from its descriptor are not read either.

@@ -14,7 +14,7 @@ mkdir small
 mount -t tmpfs -o size=24M tmpfs small || skip "needs the right to mount"
 
 make_image a.img 8M 1
-make_image big.img 40M 2
+make_image big.img 26M 2
 vaultctl init -q small/vault
 run_ok vaultctl backup small/vault vm -d os=a.img
 for _ in 1 2; do
@@ -25,7 +25,9 @@ for _ in 1 2; do
 	assert_eq "$(wc -l <<<"$OUT")" 1
 done
 # Full at every size, down to where not even a session fits.
-for left in 200 100 50 20 8 4 0; do
+sizes="100 20 4 0"
+[[ ! ${CHECK_ALL-} ]] || sizes="200 100 50 20 8 4 0"
+for left in $sizes; do
 	rm -f small/fill
 	free=$(($(df -k --output=avail small | tail -n 1) - left))
 	((free > 0)) && head -c "${free}K" /dev/zero >small/fill

@@ -6,21 +6,19 @@
 
 make_image x.img 100K
 
-# each TEXT VAULT: whatever is asked of it fails with that.
+# each TEXT VAULT: whatever is asked of it fails with that. By default it is a third of
+# what can be asked, another one each time.
+turn=0
 each() {
-	local text=$1 vault=$2 c
+	local text=$1 vault=$2 c n=$((turn++))
 	[[ $vault != vault ]] || vault_in vault
-	for c in list show verify "key list" "key pin" "key show"; do
+	for c in "list @" "show @" "verify @" "key list @" "key pin @" "key show @" \
+		"backup @ vm -d os=x.img" "prune @ vm latest" "restore @ vm latest --to out.img"; do
+		[[ ${CHECK_ALL-} ]] || ((n++ % 3 == 0)) || continue
 		# shellcheck disable=SC2086
-		run_fails 1 vaultctl $c "$vault"
+		run_fails 1 vaultctl ${c/@/$vault}
 		assert_contains "$ERR" "$text" "$c"
 	done
-	run_fails 1 vaultctl backup "$vault" vm -d os=x.img
-	assert_contains "$ERR" "$text"
-	run_fails 1 vaultctl prune "$vault" vm latest
-	assert_contains "$ERR" "$text"
-	run_fails 1 vaultctl restore "$vault" vm latest --to out.img
-	assert_contains "$ERR" "$text"
 }
 
 mkdir empty

@@ -42,6 +42,7 @@ run_ok vaultctl list -1 vault
 assert_eq "$OUT" ""
 
 # Left alone, it goes through.
+truncate -s 20M img
 run_ok vaultctl backup vault vm -d os=img
 run_ok vaultctl verify vault
 
