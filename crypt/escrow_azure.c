@@ -13,7 +13,7 @@ bool azure_keys_of(const struct point_info *info, struct azure_keys *out)
 
 	if (!f)
 		return point_restored_key(info, &out->key, &out->os);
-	out->key = &f->point->key;
+	out->key = f->key;
 	out->os = f->point->os;
 	return true;
 }

@@ -129,6 +129,9 @@ int rsv_job_parse(const struct json *j, struct rsv_job *out)
 		return r;
 	got.state = job_state(got.status);
 	got.percent = percent_of(ext);
+	/* While it runs it ended in the year 1. */
+	got.has_end = rsv_time(json_get_str(p, "endTime"), &got.end_ns) &&
+		      got.end_ns > 0;
 	if (duration && rsv_duration_ms(duration, &got.duration_ms))
 		err_clear();
 	for (size_t i = 0; !r && !got.detail && i < json_len(tasks); i++)

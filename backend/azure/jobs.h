@@ -23,7 +23,8 @@ struct rsv_job {
 	char *template_uri;
 	char *encryption_blob;
 	char *target_group; /* managed disks were made there; NULL: VHDs */
-	bool has_point_time;
+	bool has_point_time, has_end;
+	int64_t end_ns;
 	int64_t point_time_ns; /* of the point restored, in whole seconds */
 	uint64_t duration_ms;
 };

@@ -526,7 +526,27 @@ static const struct source_ops pages_ops = {
 	.close = pages_close,
 };
 
-static int read_properties(struct pages *p)
+/* A service that does not tell when has told nothing. */
+static int check_written(const struct pages *p, const struct http_response *a,
+			 int64_t not_after_s)
+{
+	const char *when = http_header(a, "Last-Modified");
+	int64_t s;
+
+	if (!not_after_s)
+		return 0;
+	if (!when || !http_parse_date(when, &s))
+		return fail(-EPROTO,
+			    "%s: the storage service does not say when it was "
+			    "written",
+			    p->what);
+	if (s > not_after_s)
+		return fail(-ESTALE, "%s: it was written to later, on %s",
+			    p->what, when);
+	return 0;
+}
+
+static int read_properties(struct pages *p, int64_t not_after_s)
 {
 	DROP(http_response) struct http_response a = { 0 };
 	struct ask k = { .method = "HEAD" };
@@ -534,6 +554,8 @@ static int read_properties(struct pages *p)
 	uint64_t size;
 	int r = ask(p, &k, &a);
 
+	if (!r)
+		r = check_written(p, &a, not_after_s);
 	if (r)
 		return r;
 	etag = http_header(&a, "ETag");
@@ -577,7 +599,7 @@ int source_open_pages(const struct pages_options *o,
 	p->identity = strdup(o->identity);
 	if (!p->what || !p->identity)
 		return fail(-ENOMEM, "out of memory");
-	r = read_properties(p);
+	r = read_properties(p, o->not_after_s);
 	if (r)
 		return r;
 	*ret = &take(p)->base;

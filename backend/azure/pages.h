@@ -39,6 +39,9 @@ struct pages_options {
 	struct pool *pool;    /* for reading ahead; may be NULL */
 	const char *what;     /* for sentences */
 	const char *identity; /* the blob's among all in the cache: its id */
+	/* What was written to after this time (Unix seconds) is -ESTALE; 0: nothing
+	 * is. */
+	int64_t not_after_s;
 };
 
 /* Takes the place (its close() is called in the end, on failure too). */

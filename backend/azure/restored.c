@@ -550,11 +550,35 @@ static int fill_point(struct restored_point *p)
 	return r;
 }
 
+static int point_of_entry(struct restored *r, const struct entry *from,
+			  struct point_info **ret)
+{
+	struct restored_point *p = calloc(1, sizeof(*p));
+	int e;
+
+	if (!p)
+		return fail(-ENOMEM, "out of memory");
+	p->info.refs = 1;
+	p->info.destroy = point_free;
+	p->info.describe = describe_point;
+	p->info.row = from->row;
+	p->info.written_ns = from->row.time_ns;
+	snprintf(p->info.vm, sizeof(p->info.vm), "%s", from->vm);
+	p->r = r;
+	p->entry = from;
+	e = fill_point(p);
+	if (e) {
+		point_free(&p->info);
+		return e;
+	}
+	*ret = &p->info;
+	return 0;
+}
+
 static int rc_point(struct catalog *c, const char *vault, const char *vm,
 		    const struct point_row *row, struct point_info **ret)
 {
 	struct restored *r = self(c);
-	struct restored_point *p;
 	size_t i, end;
 	int e = find_vm(r, vault, vm, &i, &end);
 
@@ -564,24 +588,28 @@ static int rc_point(struct catalog *c, const char *vault, const char *vm,
 		i++;
 	if (i == end)
 		return fail(-ESTALE, "VM %s has no such point", vm);
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return fail(-ENOMEM, "out of memory");
-	p->info.refs = 1;
-	p->info.destroy = point_free;
-	p->info.describe = describe_point;
-	p->info.row = *row;
-	p->info.written_ns = row->time_ns;
-	snprintf(p->info.vm, sizeof(p->info.vm), "%s", vm);
-	p->r = r;
-	p->entry = &r->entries[i];
-	e = fill_point(p);
-	if (e) {
-		point_free(&p->info);
-		return e;
+	return point_of_entry(r, &r->entries[i], ret);
+}
+
+int restored_find(struct catalog *c, const char *config,
+		  struct point_info **ret)
+{
+	struct restored *r = self(c);
+
+	for (size_t i = 0; i < r->nentries; i++) {
+		if (config ? !strcmp(base_of(r->entries[i].key), config)
+			   : r->nentries == 1)
+			return point_of_entry(r, &r->entries[i], ret);
 	}
-	*ret = &p->info;
-	return 0;
+	return fail(-ENOENT, "%s has no %.200s (any more)", r->store->url,
+		    config ? config : "config of its own");
+}
+
+const struct rsv_settings *
+point_restored_settings(const struct point_info *info)
+{
+	return &container_of(info, struct restored_point, info)
+			->entry->config.keys;
 }
 
 /* --- bytes --- */
@@ -639,13 +667,12 @@ static int blob_open(struct restored *r, const char *key,
 	return 0;
 }
 
-static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
-			struct point_info *point, size_t disk,
-			struct source **ret)
+int restored_open_disk(const struct point_info *point, size_t disk,
+		       int64_t not_after_s, struct source **ret)
 {
-	struct restored *r = self(c);
 	const struct restored_point *p =
 		container_of(point, struct restored_point, info);
+	struct restored *r = p->r;
 	DROP(mem) char *identity = NULL;
 	char what[600];
 	struct pages_options o = {
@@ -653,6 +680,7 @@ static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
 		.cache = r->bytes,
 		.pool = r->readers,
 		.what = what,
+		.not_after_s = not_after_s,
 	};
 	struct pages_place at;
 	struct source *s;
@@ -670,6 +698,13 @@ static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
 	if (!e)
 		e = source_open_pages(&o, &at, &s);
 	return e ? e : source_open_vhd(s, VHD_YES, ret, &is_vhd);
+}
+
+static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
+			struct point_info *point, size_t disk,
+			struct source **ret)
+{
+	return restored_open_disk(point, disk, 0, ret);
 }
 
 static int rc_escrow(struct catalog *c, const char *vault, const char *vm,

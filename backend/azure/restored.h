@@ -25,6 +25,19 @@
 int catalog_open_restored(struct store **store, const struct catalog_options *o,
 			  bool *is, struct catalog **ret) MUST_USE;
 
+/* The point of the config of that name, as the job tells it (NULL: it does not; the only
+ * one); -ENOENT. Borrows c, which a
+ * catalog_open_restored() made. */
+int restored_find(struct catalog *c, const char *config,
+		  struct point_info **ret) MUST_USE;
+
+/* A disk of such a point, if its VHD was not written to after that time (Unix seconds);
+ * -ESTALE. */
+int restored_open_disk(const struct point_info *info, size_t disk,
+		       int64_t not_after_s, struct source **ret) MUST_USE;
+/* The settings in such a point's config; borrowed. */
+const struct rsv_settings *
+point_restored_settings(const struct point_info *info);
 /* What the encryption info blob of such a point has; false: it is another point, or
  * there is none. Borrowed. */
 bool point_restored_key(const struct point_info *info,

@@ -345,19 +345,23 @@ static int rc_open_disk(struct catalog *c, const char *vault, const char *vm,
 			struct source **ret)
 {
 	struct rsv *r = self(c);
+	struct rsv_point_info *i = rsv_info_of(point);
 	char what[DISK_WHAT];
 	struct pages_options o = {
 		.http = azure_http(r->az),
 		.cache = r->bytes,
 		.pool = r->readers,
 		.what = what,
-		.identity = rsv_info_of(point)->places[disk].id,
 	};
 	struct pages_place at;
 	struct source *s;
 	bool is_vhd;
-	int e = open_lease(r, point, disk, what, &at);
+	int e;
 
+	if (i->left)
+		return rsv_left_open(i->left, disk, ret);
+	o.identity = i->places[disk].id;
+	e = open_lease(r, point, disk, what, &at);
 	if (!e)
 		e = source_open_pages(&o, &at, &s);
 	return e ? e : source_open_vhd(s, VHD_AUTO, ret, &is_vhd);
@@ -378,7 +382,8 @@ int rsv_disk_changes(struct catalog *c, struct point_info *now, size_t disk,
 	struct pages_place at, from;
 	int e;
 
-	if (d->state != DISK_READY || b->state != DISK_READY)
+	if (d->state != DISK_READY || b->state != DISK_READY ||
+	    !rsv_info_of(now)->places || !rsv_info_of(before)->places)
 		return fail(-ENOTSUP, "it has no snapshot (any more)");
 	if (!d->has_size || !b->has_size || d->size != b->size ||
 	    !arm_id_equal(rsv_info_of(now)->places[disk].family,
@@ -430,6 +435,9 @@ static void rsv_free(struct rsv *r)
 	cache_free(r->meta);
 	azure_unref(r->az);
 	fresh_free(r->fresh);
+	free((char *)(uintptr_t)r->store.endpoint);
+	free((char *)(uintptr_t)r->store.ca_file);
+	free((char *)(uintptr_t)r->store.sas_file);
 	free(r);
 }
 
@@ -454,6 +462,28 @@ static const struct catalog_ops rsv_ops = {
 	.close = rc_close,
 };
 
+static int keep_text(const char *text, const char **to)
+{
+	*to = text ? strdup(text) : NULL;
+	return text && !*to ? fail(-ENOMEM, "out of memory") : 0;
+}
+
+static int keep_store(struct store_options *to, const struct store_options *o)
+{
+	int e;
+
+	if (!o)
+		return 0;
+	*to = *o;
+	to->ca_file = to->sas_file = NULL;
+	e = keep_text(o->endpoint, &to->endpoint);
+	if (!e)
+		e = keep_text(o->ca_file, &to->ca_file);
+	if (!e)
+		e = keep_text(o->sas_file, &to->sas_file);
+	return e;
+}
+
 int catalog_open_azure(const char *url, const struct catalog_options *o,
 		       struct catalog **ret)
 {
@@ -468,6 +498,8 @@ int catalog_open_azure(const char *url, const struct catalog_options *o,
 	r->c.dear_points = true;
 	r->bytes = o->cache;
 	e = rsv_address_parse(url, &r->at);
+	if (!e)
+		e = keep_store(&r->store, o->store);
 	if (!e)
 		e = azure_use_ca(o->store ? o->store->ca_file : NULL);
 	if (!e)

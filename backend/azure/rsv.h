@@ -17,7 +17,8 @@
  * costs one GET; the first one with a snapshot, the list of restore point
  * collections of the subscription and one GET a VM besides; one of the vault tier
  * only, the list of restore jobs of its vault, and one GET for each newer job of its
- * machine, once.
+ * machine, once; where one of them left its disks, the list of their container and what
+ * is written there of them (restored.h). Then its disks are those.
  *
  * Any thread.
  */
@@ -54,6 +55,8 @@ int rsv_disk_changes(struct catalog *c, struct point_info *now, size_t disk,
  * point of another catalog. */
 struct rsv_facts {
 	const struct rsv_point *point; /* from its own GET */
+	/* The point's, or where that has less, what a restore job wrote of it. */
+	const struct rsv_key *key;
 	const char *item_id, *vault_id, *source_id;
 	const char *location; /* of the vault; may be NULL */
 	const char *item_kind;

@@ -15,6 +15,7 @@
 
 #include "backend/azure/arm.h"
 #include "backend/azure/record.h"
+#include "backend/azure/restored.h"
 #include "backend/azure/rsv_impl.h"
 
 static int add_from_disk(struct rsv *r, struct rsv_point_info *i, size_t k,
@@ -35,10 +36,11 @@ static int add_from_disk(struct rsv *r, struct rsv_point_info *i, size_t k,
 int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
 		     struct escrow_docs *out)
 {
-	const struct rsv_key *key = &i->point.key;
+	const struct rsv_key *key = i->facts.key;
+	const struct rsv_left *left = i->left ? i->left->data : NULL;
 	int e = 0;
 
-	if (i->point.has_key)
+	if (i->point.has_key || key != &i->point.key)
 		e = azure_record_add(
 			out, -1, i->point.os,
 			&(struct azure_key_said){ key->secret_url, key->key_url,
@@ -46,6 +48,10 @@ int rsv_point_escrow(struct rsv *r, struct rsv_point_info *i,
 	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++)
 		e = azure_record_add_all(out, (int)k, i->point.os,
 					 &i->places[k].keys, key->secret_url);
+	if (!e && left)
+		e = azure_record_add_all(out, -1, i->point.os,
+					 point_restored_settings(left->info),
+					 key->secret_url);
 	if (e || out->n || !i->point.encrypted)
 		return e;
 	for (size_t k = 0; !e && i->places && k < i->info.ndisks; k++)

@@ -16,10 +16,9 @@
 
 /* --- what was fetched --- */
 
-/* The blob of a kind for an id (compared without case); *generation may be NULL. */
-static int fetched(struct rsv *r, const char *kind, const char *id,
-		   cache_fill_fn *fill, void *ctx, uint64_t *generation,
-		   struct cache_blob **ret)
+int rsv_fetched(struct rsv *r, const char *kind, const char *id,
+		cache_fill_fn *fill, void *ctx, uint64_t *generation,
+		struct cache_blob **ret)
 {
 	uint8_t key[CACHE_KEY_SIZE];
 	char folded[ARM_ID_MAX];
@@ -214,7 +213,7 @@ static int list_fetched(struct rsv *r, const struct list_kind *kind,
 {
 	struct list_wanted w = { r, kind, id, shown };
 
-	return fetched(r, kind->name, id, list_fill, &w, generation, ret);
+	return rsv_fetched(r, kind->name, id, list_fill, &w, generation, ret);
 }
 
 /* --- vaults --- */
@@ -381,8 +380,8 @@ int rsv_get_snapshots(struct rsv *r, const struct rsv_item *item,
 	if (e)
 		return e;
 	w.all = all->data;
-	return fetched(r, "snapshots", item->source_id, snapshots_fill, &w,
-		       NULL, ret);
+	return rsv_fetched(r, "snapshots", item->source_id, snapshots_fill, &w,
+			   NULL, ret);
 }
 
 /* --- restore jobs --- */
@@ -492,5 +491,5 @@ int rsv_get_disk_settings(struct rsv *r, const char *id,
 {
 	struct settings_wanted w = { r, id };
 
-	return fetched(r, "settings", id, settings_fill, &w, NULL, ret);
+	return rsv_fetched(r, "settings", id, settings_fill, &w, NULL, ret);
 }

@@ -19,6 +19,8 @@ struct rsv {
 	struct cache *meta;
 	struct fresh *fresh; /* of keys of meta */
 	struct access_table *access;
+	/* For the containers of restore jobs; its texts are ours. */
+	struct store_options store;
 	struct pool *readers;
 };
 
@@ -36,6 +38,11 @@ static inline void drop_rsv_place(struct rsv_place *p)
 	rsv_place_release(p);
 }
 
+/* The blob of a kind for an id (compared without case), made anew once it is too old;
+ * *generation may be NULL. */
+int rsv_fetched(struct rsv *r, const char *kind, const char *id,
+		cache_fill_fn *fill, void *ctx, uint64_t *generation,
+		struct cache_blob **ret) MUST_USE;
 /* The blob's data is a struct rsv_vaults, by shown name; and so on. */
 int rsv_get_vaults(struct rsv *r, struct cache_blob **ret) MUST_USE;
 /* -ENOENT where there is none of that shown name. */
@@ -79,8 +86,9 @@ struct rsv_point_info {
 	char *item_id, *vault_id, *source_id, *location, *kind, *policy;
 	char *sentence; /* of the disks that are not ready */
 	char *restored; /* az:// of the disks that a job left; may be NULL */
+	struct cache_blob *left; /* they are its disks: a struct rsv_left */
 	char *note;
-	struct rsv_disk_place *places; /* one a disk; NULL: none can be read */
+	struct rsv_disk_place *places; /* one a disk; NULL: no snapshot */
 };
 
 /* name: the service's, of the point that row stands for. */
@@ -90,10 +98,27 @@ int rsv_point_open(struct rsv *r, const struct rsv_place *p,
 
 /* --- rsv_restored.c --- */
 
-/* Where a restore job has left the disks of the item's point of that time: an az://
- * URL to be freed, of the newest such job; NULL when no job is known to have. */
+/* The newest restore job that has left the disks of the item's point of that time in a
+ * storage account: a struct rsv_job. *ret is NULL when none is known to have. */
 int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
-		      char **url) MUST_USE;
+		      struct cache_blob **ret) MUST_USE;
+
+/* --- rsv_left.c: the disks that a restore job left, as those of the point --- */
+
+/* What was found in the container. */
+struct rsv_left {
+	char *url; /* az://ACCOUNT/CONTAINER */
+	struct catalog *catalog;
+	int64_t end_ns;		 /* of the job */
+	struct point_info *info; /* NULL: it cannot be read */
+	char *why;		 /* then */
+};
+/* A struct rsv_left, looked for at most once in the refresh interval. */
+int rsv_get_left(struct rsv *r, const struct rsv_job *job,
+		 struct cache_blob **ret) MUST_USE;
+/* The source has a reference of its own. */
+int rsv_left_open(struct cache_blob *left, size_t disk,
+		  struct source **ret) MUST_USE;
 
 /* --- rsv_escrow.c --- */
 

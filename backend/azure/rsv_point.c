@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "backend/azure/arm.h"
+#include "backend/azure/restored.h"
 #include "backend/azure/rsv_impl.h"
 #include "backend/base/err.h"
 #include "backend/base/parse.h"
@@ -30,6 +32,7 @@ static void info_destroy(struct point_info *p)
 	free(i->policy);
 	free(i->sentence);
 	free(i->restored);
+	cache_unref(i->left);
 	free(i->note);
 	free(i);
 }
@@ -208,16 +211,73 @@ static int say_restore(struct rsv_point_info *i, const char *why,
 	return 0;
 }
 
-static int say_restored(struct rsv_point_info *i, const char *why)
+static int say_restored(struct rsv_point_info *i, const char *text,
+			const char *why_not)
 {
 	if (asprintf(&i->sentence,
-		     "%s; a restore job has left its disks in %s, which "
-		     "'vaultfs %s DIRECTORY' mounts as long as they are there",
-		     why, i->restored, i->restored) < 0) {
+		     "%s; a restore job has left its disks in %s, which cannot "
+		     "be read from here (%s): 'vaultfs %s DIRECTORY' mounts "
+		     "them where it can",
+		     text, i->restored, why_not, i->restored) < 0) {
 		i->sentence = NULL;
 		return fail(-ENOMEM, "out of memory");
 	}
 	return 0;
+}
+
+/* --- what a restore job left --- */
+
+/* Newer points lack the wrapped key, which the job wrote beside the disks. */
+static void key_of_left(struct rsv_point_info *i)
+{
+	const struct rsv_left *l = i->left->data;
+	const struct rsv_key *own = &i->point.key, *key;
+	const char *os;
+
+	if (own->secret_data || own->bek || own->key_backup ||
+	    !point_restored_key(l->info, &key, &os))
+		return;
+	if (own->secret_url &&
+	    (!key->secret_url ||
+	     strcasecmp(own->secret_url, key->secret_url) != 0))
+		return;
+	i->facts.key = key;
+}
+
+static int disks_left(struct rsv_point_info *i)
+{
+	const struct rsv_left *l = i->left->data;
+	size_t n = l->info->ndisks;
+	int e = disks_room(i, n);
+
+	if (e)
+		return e;
+	/* What they point to is the blob's. */
+	memcpy(i->info.disks, l->info->disks, n * sizeof(*i->info.disks));
+	i->info.ndisks = n;
+	key_of_left(i);
+	return 0;
+}
+
+static int disks_of_job(struct rsv *r, struct rsv_point_info *i,
+			const char *text, const struct rsv_job *job)
+{
+	DROP(cache_blob) struct cache_blob *b = NULL;
+	const struct rsv_left *l;
+	int e = rsv_get_left(r, job, &b);
+
+	if (e)
+		return e;
+	l = b->data;
+	e = copy_text(l->url, &i->restored);
+	if (e)
+		return e;
+	if (l->info) {
+		i->left = take(b);
+		return disks_left(i);
+	}
+	e = say_restored(i, text, l->why);
+	return e ? e : disks_unread(i, DISK_NEEDS_RESTORE);
 }
 
 #define ASK_AZURE "Azure gives nobody its bytes until they are restored: "
@@ -227,12 +287,13 @@ static int disks_unrestored(struct rsv *r, const struct rsv_place *p,
 			    struct rsv_point_info *i, const char *text)
 {
 	DROP(mem) char *why = strdup(text);
-	int e = why ? rsv_find_restored(r, p, i->point.time_ns, &i->restored)
+	DROP(cache_blob) struct cache_blob *job = NULL;
+	int e = why ? rsv_find_restored(r, p, i->point.time_ns, &job)
 		    : fail(-ENOMEM, "out of memory");
 
-	if (!e && i->restored)
-		e = say_restored(i, why);
-	else if (!e)
+	if (!e && job)
+		return disks_of_job(r, i, why, job->data);
+	if (!e)
 		e = say_restore(i, why, ASK_AZURE);
 	else if (e == -EACCES)
 		e = say_restore(i, why,
@@ -317,6 +378,7 @@ static int facts_of(struct rsv_point_info *i, const struct rsv_place *p)
 		e = copy_text(p->item->policy, &i->policy);
 	i->facts = (struct rsv_facts){
 		.point = &i->point,
+		.key = &i->point.key,
 		.item_id = i->item_id,
 		.vault_id = i->vault_id,
 		.source_id = i->source_id,

@@ -59,17 +59,8 @@ static bool left_vhds(const struct rsv_job *j)
 	       !j->target_group;
 }
 
-static int url_of(const struct rsv_job *j, char **url)
-{
-	if (asprintf(url, "az://%s/%s", j->account, j->container) < 0) {
-		*url = NULL;
-		return fail(-ENOMEM, "out of memory");
-	}
-	return 0;
-}
-
 static int look_in(struct rsv *r, const struct rsv_restore *one,
-		   int64_t time_ns, char **url)
+		   int64_t time_ns, struct cache_blob **ret)
 {
 	DROP(cache_blob) struct cache_blob *b = NULL;
 	int e = rsv_get_job(r, one, &b);
@@ -79,13 +70,13 @@ static int look_in(struct rsv *r, const struct rsv_restore *one,
 		err_clear();
 		return 0;
 	}
-	if (e || !has_point(b->data, time_ns) || !left_vhds(b->data))
-		return e;
-	return url_of(b->data, url);
+	if (!e && has_point(b->data, time_ns) && left_vhds(b->data))
+		*ret = take(b);
+	return e;
 }
 
 int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
-		      char **url)
+		      struct cache_blob **ret)
 {
 	DROP(cache_blob) struct cache_blob *b = NULL;
 	const struct rsv_restores *l;
@@ -93,6 +84,7 @@ int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
 	int asked = 0;
 	int e;
 
+	*ret = NULL;
 	if (!arm_id_part(p->item->id, "protectionContainers", container,
 			 sizeof(container)))
 		return 0;
@@ -100,7 +92,7 @@ int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
 	if (e)
 		return e;
 	l = b->data;
-	for (size_t i = 0; !e && !*url && i < l->count; i++) {
+	for (size_t i = 0; !e && !*ret && i < l->count; i++) {
 		const struct rsv_restore *one = &l->v[i];
 
 		if (one->start_ns < time_ns ||
@@ -108,7 +100,7 @@ int rsv_find_restored(struct rsv *r, const struct rsv_place *p, int64_t time_ns,
 			continue;
 		if (asked++ == JOBS_MAX)
 			break;
-		e = look_in(r, one, time_ns, url);
+		e = look_in(r, one, time_ns, ret);
 	}
 	return e;
 }

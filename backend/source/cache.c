@@ -517,6 +517,12 @@ void cache_unref(struct cache_blob *b)
 		entry_unref(container_of(b, struct entry, blob));
 }
 
+struct cache_blob *cache_ref(struct cache_blob *b)
+{
+	atomic_fetch_add(&container_of(b, struct entry, blob)->refs, 1);
+	return b;
+}
+
 void cache_stats(struct cache *c, struct cache_stats *out)
 {
 	*out = (struct cache_stats){ 0 };

@@ -111,6 +111,8 @@ cache_peek(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE]) MUST_USE;
 void cache_put(struct cache *c, const uint8_t key[static CACHE_KEY_SIZE],
 	       const void *data, size_t size);
 void cache_unref(struct cache_blob *b);
+/* One more, of who has one. */
+struct cache_blob *cache_ref(struct cache_blob *b);
 
 void cache_stats(struct cache *c, struct cache_stats *out);
 

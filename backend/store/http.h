@@ -175,6 +175,8 @@ unsigned http_connections(const struct http *h);
 /* Appends text escaped for a URL (RFC 3986: all but letters, digits, -._~);
  * '/' stays where slash says so. */
 void http_escape(struct buf *b, const char *text, bool slash);
+/* Such a date as Unix seconds; false: it is none. */
+bool http_parse_date(const char *text, int64_t *seconds);
 /* "Sun, 22 Nov 2026 01:00:00 GMT" of now, for Date and x-ms-date. */
 #define HTTP_DATE_SIZE 48
 void http_date(int64_t ns, char out[static HTTP_DATE_SIZE]);

@@ -246,10 +246,20 @@ void http_date(int64_t ns, char out[static HTTP_DATE_SIZE])
 		 tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
 }
 
-/* Seconds, or a date: "Sun, 22 Nov 2026 01:00:00 GMT". */
-static bool retry_after(const char *text, int64_t now_ns, uint64_t *ms)
+bool http_parse_date(const char *text, int64_t *seconds)
 {
 	struct tm tm = { 0 };
+	const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+
+	if (!end || *end)
+		return false;
+	*seconds = (int64_t)timegm(&tm);
+	return true;
+}
+
+/* Seconds, or a date. */
+static bool retry_after(const char *text, int64_t now_ns, uint64_t *ms)
+{
 	const char *end;
 	uint64_t s;
 	int64_t left;
@@ -259,10 +269,9 @@ static bool retry_after(const char *text, int64_t now_ns, uint64_t *ms)
 		*ms = min_u64(s, RETRY_AFTER_MAX_S) * 1000;
 		return true;
 	}
-	end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	if (!end || *end)
+	if (!http_parse_date(text, &left))
 		return false;
-	left = (int64_t)timegm(&tm) - now_ns / 1000000000;
+	left -= now_ns / 1000000000;
 	*ms = left <= 0 ? 0 : min_u64((uint64_t)left, RETRY_AFTER_MAX_S) * 1000;
 	return true;
 }

@@ -55,6 +55,29 @@ static void test_durations(void)
 	CHECK(rsv_time("2026-07-25T08:59:25", &ns));
 }
 
+static void check_job_end(const char *text, bool has, int64_t end_ns)
+{
+	DROP(json) struct json *j = NULL;
+	DROP(rsv_job) struct rsv_job job = { 0 };
+
+	CHECK_OK(json_parse(text, strlen(text), 8, &j));
+	CHECK_OK(rsv_job_parse(j, &job));
+	CHECK(job.has_end == has);
+	CHECK(!has || job.end_ns == end_ns);
+}
+
+/* One that runs ended in the year 1, and does not say in which zone. */
+static void test_job_end(void)
+{
+	check_job_end("{\"properties\":{\"status\":\"Completed\",\"endTime\":"
+		      "\"2026-07-26T13:47:41.8Z\"}}",
+		      true, INT64_C(1785073661800000000));
+	check_job_end("{\"properties\":{\"status\":\"InProgress\",\"endTime\":"
+		      "\"0001-01-01T00:00:00\"}}",
+		      false, 0);
+	check_job_end("{\"properties\":{\"status\":\"Completed\"}}", false, 0);
+}
+
 static void test_job_times(void)
 {
 	static const char *const bad[] = {
@@ -491,6 +514,7 @@ int main(void)
 {
 	test_durations();
 	test_job_times();
+	test_job_end();
 	test_ids();
 	test_addresses();
 	test_points();

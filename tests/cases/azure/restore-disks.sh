@@ -55,10 +55,14 @@ azure_post world '{"restore_fails": "Storage account is full."}'
 run_fails 1 restore web-01 latest --to "$account" --yes
 assert_contains "$ERR" "the job Failed: Storage account is full."
 
+# Where what they left cannot be read, it is named.
+azure_post world '{"storage_denied": true}'
+at=(--endpoint "https://127.0.0.1:$AZ_HTTPS/blob/staging")
+
 # What jobs left is found again, by who lists nothing but that vault: in point.json and
 # beside the disk. Only the point that it was; of the machine that it was.
 azure_reset
-mount_vault "azure-rsv:$VAULT" m
+mount_vault "${at[@]}" "azure-rsv:$VAULT" m
 run_ok ls -l m/contoso-rsv m/contoso-rsv/web-01 m/contoso-rsv/web-02
 assert_eq "$(azure_count 'backupJobs')" 0
 run_ok jq -r .azure.restoredDisks m/contoso-rsv/web-01/latest/point.json

@@ -171,6 +171,7 @@ class Blob:
 
     def __init__(self, image=None, data=None, footer=True):
         self.version = 1
+        self.modified = "Sun, 22 Nov 2026 01:00:00 GMT"
         self.image = image
         self.lock = threading.Lock()
         if image:
@@ -766,6 +767,20 @@ class Services:
             return Answer(200, {})
         if what == "keyvaults":
             return Answer(200, self.w.kv)
+        if what == "write":
+            # As if a machine had begun to use it.
+            with self.w.lock:
+                for name, b in self.w.blobs.items():
+                    if name.startswith(json.loads(req.body)):
+                        b.version += 1
+                        b.modified = "Sat, 26 Dec 2026 13:55:00 GMT"
+            return Answer(200, {})
+        if what == "remove":
+            # Blobs, by what their names begin with.
+            with self.w.lock:
+                for name in [k for k in self.w.blobs if k.startswith(json.loads(req.body))]:
+                    del self.w.blobs[name]
+            return Answer(200, {})
         if what == "given":
             # What nobody may find in the memory of our programs.
             with self.w.lock:
@@ -1000,8 +1015,10 @@ class Services:
         """What a restore job leaves in the storage account."""
         w = self.w
         at = "%s/%s/" % (account, container)
-        if at + config in w.blobs:
+        # Once: what was removed since stays so.
+        if j.get("landed"):
             return
+        j["landed"] = True
         vm, disks = j["item"]["vm"], j["point"]["disks"]
         stamp = "20260726-131655"
         profile = {"dataDisks": []}
@@ -1021,7 +1038,7 @@ class Services:
             # Whatever its encoding is: nothing says so.
             w.blobs[at + "encryption-info-%s.json" % j["id"]] = w.make_blob({"utf16": json.dumps(
                 {"OsDiskKeyAndSecretDetails": {
-                    "KeyUrl": key.get("keyUrl"), "SecretUrl": key["secretUrl"], "SecretData": key.get("secretData"),
+                    "KeyUrl": key.get("keyUrl"), "SecretUrl": key["secretUrl"], "SecretData": key.get("secretData", j["point"].get("left_data")),
                     "KeyBackupData": key.get("keyBackupData"),
                     "KeyVaultSecretBackupData": key.get("secretBackupData")}})})
         w.blobs[at + config] = w.make_blob({"utf16": json.dumps(body, indent=1)})
@@ -1192,6 +1209,8 @@ class Services:
         why = self.check_token(req, ["https://storage.azure.com"])
         if why and not req.headers.get("Authorization", "").startswith("SharedKey "):
             return blob_error(403, "AuthenticationFailed", why)
+        if self.w.c.get("storage_denied"):
+            return blob_error(403, "AuthorizationPermissionMismatch")
         if not m.group(3):
             return self.list_blobs(req, "%s/%s/" % (m.group(1), m.group(2)))
         b = w.blobs.get("%s/%s/%s" % m.groups())
@@ -1224,7 +1243,7 @@ class Services:
             if req.method == "HEAD":
                 a.length = head.get("content-length") or head.get("Content-Length")
             return a
-        common = {"ETag": b.etag(), "Last-Modified": "Sun, 22 Nov 2026 01:00:00 GMT", "x-ms-blob-type": "PageBlob",
+        common = {"ETag": b.etag(), "Last-Modified": b.modified, "x-ms-blob-type": "PageBlob",
                   "x-ms-version": "2021-12-02", "Accept-Ranges": "bytes"}
         if req.headers.get("If-Match") not in (None, "*", b.etag()):
             return blob_error(412, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")
