@@ -258,7 +258,7 @@ static int read_secret(const struct json *j, struct secret *value,
 		       struct escrow_record *out, struct secret **bek)
 {
 	char kek_url[ESCROW_URL_MAX] = "";
-	bool wrapped;
+	bool wrapped = false;
 	int r = escrow_string(j, "id", out->secret_url,
 			      sizeof(out->secret_url));
 
