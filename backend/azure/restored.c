@@ -616,13 +616,13 @@ point_restored_settings(const struct point_info *info)
 
 struct blob_at {
 	struct store *store;
-	char *url; /* may have a SAS */
+	struct secret *url; /* with its NUL; it may have a SAS */
 };
 
 static int blob_url(void *ctx, unsigned refused, const char **url,
 		    unsigned *number, void **held)
 {
-	*url = ((struct blob_at *)ctx)->url;
+	*url = (const char *)secret_bytes(((struct blob_at *)ctx)->url);
 	*number = 1;
 	*held = NULL;
 	return 0;
@@ -637,7 +637,7 @@ static void blob_close(void *ctx)
 {
 	struct blob_at *b = ctx;
 
-	secret_free_text(b->url);
+	secret_close(b->url);
 	free(b);
 }
 
@@ -652,10 +652,10 @@ static int blob_open(struct restored *r, const char *key,
 		return fail(-ENOMEM, "out of memory");
 	e = store_azure_url(r->store, key, &url);
 	if (!e)
-		b->url = strdup(buf_cstr(&url));
-	if (!b->url) {
+		e = secret_copy(buf_cstr(&url), url.len + 1, &b->url);
+	if (e) {
 		free(b);
-		return e ? e : fail(-ENOMEM, "out of memory");
+		return e;
 	}
 	b->store = r->store;
 	*out = (struct pages_place){

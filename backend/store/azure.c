@@ -420,6 +420,8 @@ int store_open_azure(const char *url, const struct store_options *o,
 	r = creds_azure(env, u.part[0], o, &a->creds);
 	if (r == 0)
 		r = check_secondary(a);
+	/* A SAS or a token goes out as it is, a key only signs. */
+	a->remote.secret = !a->creds.key;
 	if (r == 0)
 		r = remote_init(&a->remote, &azure_kind, &u, o, writable);
 	if (r < 0) {

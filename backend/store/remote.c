@@ -510,6 +510,7 @@ int remote_init(struct remote *r, const struct remote_kind *kind,
 {
 	struct http_options ho = { .ca_file = o->ca_file,
 				   .connections = CONNECTIONS,
+				   .secret = r->secret,
 				   .backoff_ms = o->backoff_ms
 							 ? o->backoff_ms
 							 : kind->backoff_ms,

@@ -74,6 +74,7 @@ struct remote {
 	struct http *http;
 	char *prefix; /* "" or "a/b/" */
 	bool writable;
+	bool secret; /* what lets us in goes out as it is; set before remote_init() */
 	pthread_mutex_t lock;
 	struct remote_cursor cursors[REMOTE_CURSORS]; /* lock */
 	unsigned next_cursor;			      /* lock */

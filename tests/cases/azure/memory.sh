@@ -53,6 +53,7 @@ azure_post world "$(
   $(point 1 "$both, \"secretData\": \"$wrapped\", \"keyBackupData\": \"$(cat backup)\""),
   $(point 2 "\"secretUrl\": \"$kv1/secrets/plain/$v1\""),
   $(point 3 "\"secretUrl\": \"https://no-more.vault.localhost/secrets/s/$v1\", \"secretData\": \"$plain\""),
+  {"time": "2026-01-05T00:00:00Z", "tiers": ["HardenedRP"], "disks": [{"name": "os", "image": "$PWD/os.raw"}]},
   $(point 4 "\"secretUrl\": \"$kv2/secrets/gone/$v1\", \"keyUrl\": \"$kv2/keys/gone/$v1\", \"keyBackupData\": \"$(cat backup)\"")]}]}]}
 END
 )"
@@ -91,25 +92,35 @@ keys=(bek=bek volume1=volume.first volume2=volume.second)
 head -c 32 volume >volume.first
 tail -c 32 volume >volume.second
 
+# What a restore job left is read with a token for the storage.
+at=(--endpoint "https://127.0.0.1:$AZ_HTTPS/blob/staging")
+run_ok vaultctl restore-disks "azure-rsv:$VAULT" web-01 2026-01-05 --yes --cacert "$VAULTFS_CACERT" \
+	--to "/subscriptions/$SUB/resourceGroups/R/providers/Microsoft.Storage/storageAccounts/staging"
+given
+mapfile -t old < <(nowhere "${tokens[@]}")
+
 # --- the mount: opened by a key of each kind; its disks are open
 
 vm=mnt/contoso-rsv/web-01
 mount_all() {
-	mount_vault -vv --kek "$kv1" "azure-rsv:$VAULT" mnt
+	mount_vault -vv "${at[@]}" --cacert "$VAULTFS_CACERT" --kek "$kv1" "azure-rsv:$VAULT" mnt
 	for n in 1 2 3; do
 		cat "$vm/2026-01-0${n}T00-00-00Z/point.json" >point$n.json
 		assert_same "$vm/2026-01-0${n}T00-00-00Z/volumes/os-p2.img" clear
 	done
+	exec 5<"$vm/2026-01-05T00-00-00Z/disks/os.img"
+	head -c 1M <&5 | cmp - <(head -c 1M os.raw)
 }
 mount_all
 given
-# Of Key Vault and of the resource manager.
-assert_eq "${#tokens[@]} ${#sigs[@]}" "2 3"
-search "$(daemon_pid mnt)" client=client "${tokens[@]}" "${sigs[@]}" "${keys[@]}" backup=backup
+# Of Key Vault, of the resource manager and of the storage, besides the one before.
+assert_eq "${#tokens[@]} ${#sigs[@]}" "4 3"
+search "$(daemon_pid mnt)" client=client "${old[@]}" "${tokens[@]:1}" "${sigs[@]}" "${keys[@]}" backup=backup
 clean "the mount"
 find mnt -name '*.json' -exec cat {} + >shown
 run_ok python3 "$SRC/tests/memsearch.py" files client=client "${tokens[@]}" "${sigs[@]}" bek=bek \
 	backup=backup -- shown "$(daemon_log mnt)"
+exec 5<&-
 umount_vault mnt
 
 # --- commands, as they exit
