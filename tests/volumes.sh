@@ -11,15 +11,13 @@ _small=(--luks2-metadata-size 16k --luks2-keyslots-size 256k)
 
 # key_file FILE SEED: 64 bytes, the same for the same seed.
 key_file() {
-	printf '%s' "$2" | openssl dgst -sha512 -binary >"$1"
+	make_image "$1" 64 "$2"
 }
 
 # passphrase FILE SEED: as Azure Disk Encryption makes them: 172 characters.
 passphrase() {
-	local i
-	for i in 1 2; do
-		printf '%s %s' "$2" $i | openssl dgst -sha512 -binary
-	done | head -c 127 | base64 -w 0 >"$1"
+	make_image "$TMPDIR/.raw" 127 "passphrase $2"
+	base64 -w 0 "$TMPDIR/.raw" >"$1"
 	chmod 600 "$1"
 }
 

@@ -319,7 +319,7 @@ static void test_cost(void)
 /* Arguments: how many random histories, and the seed they begin after. */
 int main(int argc, char **argv)
 {
-	uint64_t seeds = check_all() ? 6 : 3, after = 0;
+	uint64_t seeds = check_all() ? 6 : 2, after = 0;
 
 	CHECK(argc < 2 || !parse_u64(argv[1], &seeds));
 	CHECK(argc < 3 || !parse_u64(argv[2], &after));
