@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/arena.h"
 #include "backend/base/err.h"
 #include "backend/base/hash.h"
 #include "backend/base/json.h"
@@ -72,13 +73,24 @@ static int check_pair(const struct jwt_key *k, X509 *cert, const char *path)
 	return 0;
 }
 
-static int read_pem(struct jwt_key *k, const char *path, const uint8_t *pem,
-		    size_t len, const char *password)
+struct reading {
+	struct jwt_key *k;
+	const char *path, *password;
+	struct secret *pem;
+};
+
+/* In the arena, in a thread of its own. */
+static int read_pem(void *ctx)
 {
+	const struct reading *g = ctx;
+	struct jwt_key *k = g->k;
+	const char *path = g->path;
+	const uint8_t *pem = secret_bytes(g->pem);
+	int len = (int)secret_size(g->pem);
 	__attribute__((cleanup(drop_bio)))
-	BIO *first = BIO_new_mem_buf(pem, (int)len);
+	BIO *first = BIO_new_mem_buf(pem, len);
 	__attribute__((cleanup(drop_bio)))
-	BIO *again = BIO_new_mem_buf(pem, (int)len);
+	BIO *again = BIO_new_mem_buf(pem, len);
 	__attribute__((cleanup(drop_cert))) X509 *cert = NULL;
 	unsigned n = sizeof(k->thumbprint);
 
@@ -88,7 +100,7 @@ static int read_pem(struct jwt_key *k, const char *path, const uint8_t *pem,
 	if (!cert)
 		return fail(-EINVAL, "%s: no certificate in it (PEM)", path);
 	k->key = PEM_read_bio_PrivateKey(again, NULL, password_of,
-					 (void *)(uintptr_t)password);
+					 (void *)(uintptr_t)g->password);
 	if (!k->key)
 		return fail(-EINVAL,
 			    "%s: no private key in it that can be read (PEM; "
@@ -103,6 +115,7 @@ int jwt_key_read(const char *path, const char *password, struct jwt_key **ret)
 {
 	DROP(secret) struct secret *pem = NULL;
 	DROP(jwt_key) struct jwt_key *k = NULL;
+	struct reading g = { .path = path, .password = password };
 	int r = secret_read_file(path, FILE_MAX, &pem);
 
 	if (r)
@@ -110,8 +123,9 @@ int jwt_key_read(const char *path, const char *password, struct jwt_key **ret)
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return fail(-ENOMEM, "out of memory");
-	r = read_pem(k, path, secret_bytes(pem), secret_size(pem), password);
-	ERR_clear_error();
+	g.k = k;
+	g.pem = pem;
+	r = arena_run(read_pem, &g);
 	if (r)
 		return r;
 	*ret = take(k);
@@ -190,8 +204,16 @@ static int add_claims(const char *client, const char *audience, int64_t now_s,
 	return add_json(out, j);
 }
 
-static int add_signature(const struct jwt_key *k, struct buf *out)
+struct signing {
+	const struct jwt_key *k;
+	struct buf *out;
+};
+
+/* In the arena: it has numbers of the key. */
+static int sign(void *arg)
 {
+	const struct signing *s = arg;
+	struct buf *out = s->out;
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *ctx = NULL;
 	uint8_t sig[1024];
@@ -200,7 +222,7 @@ static int add_signature(const struct jwt_key *k, struct buf *out)
 
 	if (!md)
 		return fail(-ENOMEM, "out of memory");
-	ok = EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, k->key) == 1 &&
+	ok = EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, s->k->key) == 1 &&
 	     EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
 	     EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, SALT) == 1 &&
 	     EVP_DigestSign(md, sig, &n, out->data, out->len) == 1;
@@ -211,6 +233,13 @@ static int add_signature(const struct jwt_key *k, struct buf *out)
 	buf_u8(out, '.');
 	add_b64u(out, sig, n);
 	return 0;
+}
+
+static int add_signature(const struct jwt_key *k, struct buf *out)
+{
+	struct signing s = { k, out };
+
+	return arena_run(sign, &s);
 }
 
 int jwt_assertion(const struct jwt_key *k, const char *client,

@@ -27,8 +27,10 @@ printf '{"salt": "%s", "name": "gone", "versions": {"%s": {"pem": "%s"}}}' \
 unset AZURITE
 cat >world.json <<END
 {"subscription": "$SUB", "tenant": "$TENANT", "vaults": [],
- "clients": {"app1": {"secret": "$(cat client)"}}}
+ "clients": {"app1": {"secret": "$(cat client)"}, "app2": {"cert": "$PWD/app2.crt"}}}
 END
+openssl req -x509 -newkey rsa:2048 -nodes -keyout app2.key -out app2.crt -subj /CN=app2 -days 2 2>/dev/null
+cat app2.key app2.crt >app2.pem
 start_azure world.json
 AZURE_CLIENT_SECRET=$(cat client)
 kv1=https://kv1.vault.localhost:$AZ_HTTPS
@@ -185,6 +187,25 @@ before=("${tokens[@]}")
 lingers vaultkey check "azure-rsv:$VAULT" web-01 2026-01-02 --kek "$kv1"
 search_done "vaultkey check" "${keys[@]}"
 clean "vaultkey check"
+leaves
+
+# The key of a certificate, in place of a secret.
+number() {
+	openssl pkey -in app2.key -noout -text | sed -n "/^$1:/,/^[a-z]/{/^ /p}" |
+		tr -d ' :\n' | sed 's/^00//' | python3 -c \
+		'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'
+}
+number prime1 >prime1
+number prime2 >prime2
+number privateExponent >exponent
+given
+before=("${tokens[@]}")
+AZURE_CLIENT_ID=app2 AZURE_CLIENT_SECRET='' AZURE_CLIENT_CERTIFICATE_PATH=$PWD/app2.pem \
+	lingers vaultkey unwrap secret.json --kek "$kv1" --out unwrapped2
+assert_same unwrapped2 bek
+given
+search "$LINGERS" prime1=prime1 prime2=prime2 exponent=exponent "${tokens[@]:${#before[@]}}" bek=bek:nowhere
+clean "vaultkey unwrap, with a certificate"
 leaves
 
 # --- a program that does not wipe is caught, with each of them
