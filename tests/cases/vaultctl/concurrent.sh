@@ -40,7 +40,7 @@ for sig in $signals; do
 	pid=$!
 	at_exit sh -c "kill -9 $pid 2>/dev/null"
 	wait_until 20 has_segment
-	kill -$sig $pid
+	kill -"$sig" $pid
 	code=0
 	wait $pid || code=$?
 	assert_eq $code 1 "after SIG$sig"
