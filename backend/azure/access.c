@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/azure/arm.h"
 #include "backend/azure/model.h"
@@ -72,7 +71,7 @@ int access_table_new(struct azure *az, struct access_table **ret)
 		return fail(-ENOMEM, "out of memory");
 	t->az = az;
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_cond_init(&t->changed, NULL);
+	cancel_cond_init(&t->changed);
 	*ret = t;
 	return 0;
 }
@@ -339,39 +338,20 @@ static int lease_settle(struct access_lease *l, int r, struct secret *text,
 	return 0;
 }
 
-static void wait_a_little(struct access_table *t)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += 200000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	pthread_cond_timedwait(&t->changed, &t->lock, &until);
-}
-
 int access_get(struct access_lease *l, unsigned refused,
 	       struct access_url **ret)
 {
 	uint64_t begun = monotonic_ns();
 	enum found found = WAIT;
 	struct secret *text = NULL;
-	int r;
+	int r = 0;
 
 	pthread_mutex_lock(&l->table->lock);
-	while (!cancel_asked()) {
-		found = lease_state(l, refused, ret);
-		if (found != WAIT)
-			break;
-		wait_a_little(l->table);
-	}
+	while (!r && (found = lease_state(l, refused, ret)) == WAIT)
+		r = cancel_cond_wait(&l->table->changed, &l->table->lock);
 	pthread_mutex_unlock(&l->table->lock);
-	if (found == WAIT)
-		return cancel_check();
-	if (found == FOUND)
-		return 0;
+	if (r || found == FOUND)
+		return r;
 	r = begin_access(l, &text);
 	return lease_settle(l, r, text, begun, ret);
 }

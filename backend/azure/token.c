@@ -199,7 +199,7 @@ static int azure_new(struct azure **ret)
 	if (!az)
 		return fail(-ENOMEM, "out of memory");
 	pthread_mutex_init(&az->lock, NULL);
-	pthread_cond_init(&az->changed, NULL);
+	cancel_cond_init(&az->changed);
 	r = choose_cloud(az);
 	if (!r)
 		r = credentials_new(az->cloud.authority, &az->credentials);
@@ -348,19 +348,6 @@ static enum found entry_state(struct entry *e, struct azure_token **ret)
 	return FETCH;
 }
 
-static void wait_a_little(struct azure *az)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	t.tv_nsec += 200000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	pthread_cond_timedwait(&az->changed, &az->lock, &t);
-}
-
 /* After asking, with what it gave. An early renewal that failed is no failure: the
  * old one still serves. */
 static int entry_settle(struct azure *az, struct entry *e, int r,
@@ -397,23 +384,17 @@ int azure_token(struct azure *az, const char *tenant, const char *scope,
 	DROP(grant) struct grant g = { 0 };
 	enum found found = WAIT;
 	struct entry *e;
-	int r;
+	int r = 0;
 
 	pthread_mutex_lock(&az->lock);
 	e = entry_of(az, tenant ? tenant : "", scope);
-	while (e && !cancel_asked()) {
-		found = entry_state(e, ret);
-		if (found != WAIT)
-			break;
-		wait_a_little(az);
-	}
+	while (e && !r && (found = entry_state(e, ret)) == WAIT)
+		r = cancel_cond_wait(&az->changed, &az->lock);
 	pthread_mutex_unlock(&az->lock);
 	if (!e)
 		return fail(-ENOMEM, "no room for another token");
-	if (found == WAIT)
-		return cancel_check();
-	if (found == FOUND)
-		return 0;
+	if (r || found == FOUND)
+		return r;
 	r = credentials_get(az->credentials, tenant, scope, &g);
 	return entry_settle(az, e, r, &g, ret);
 }

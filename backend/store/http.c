@@ -9,7 +9,7 @@
  *
  * Locks: http.lock alone, never held across I/O.
  */
-#include "backend/store/http_impl.h"
+#include "backend/store/http_try.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -25,7 +25,6 @@
 #include "backend/base/hash.h"
 #include "backend/base/log.h"
 #include "backend/base/parse.h"
-#include "backend/store/curl.h"
 
 #define CONNECTIONS 64
 #define CONNECT_MS 10000
@@ -39,9 +38,6 @@
 #define SECRET_BUFFER_SIZE (64L << 10)
 /* How often a waiting caller asks whether it is still wanted. */
 #define ASK_MS 50
-#define HOST_MAX 280
-
-struct attempt;
 
 struct http {
 	struct http_options o; /* with no zeros */
@@ -58,37 +54,6 @@ struct http {
 	unsigned nrunning;	      /* lock */
 	bool ending;		      /* lock */
 	struct http_traffic counts;   /* lock */
-};
-
-/* One request, over all its tries. */
-struct transfer {
-	struct http_take take; /* what is asked, and what comes */
-	struct http *h;
-	/* What of the time was well spent: on what has come and is kept, and the most
-	 * that one try spent on getting the body out. */
-	uint64_t came_ms, sent_ms;
-	uint64_t start_ns;
-};
-
-struct attempt {
-	struct transfer *t;
-	struct http_wire wire;
-	CURL *easy;
-	struct curl_slist *list;
-	/* Of the body that is sent. */
-	size_t piece, at;
-	/* The thread's while it runs. */
-	bool judged;	       /* the head was looked at */
-	bool whole_head;       /* its end was seen */
-	int verdict;	       /* negative: the answer is refused */
-	struct err_saved said; /* with verdict */
-	CURLcode code;
-	uint64_t had;	       /* of the body, before it */
-	unsigned times;	       /* how often it went out */
-	uint64_t began_ns;     /* when it left the queue */
-	struct attempt *next;  /* lock */
-	bool is_running, done; /* lock */
-	bool drop;	       /* lock: nobody waits for it any more */
 };
 
 static bool is_secret(const struct attempt *y)
@@ -126,16 +91,6 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
 	return n;
 }
 
-/* Once all of the head is there. */
-static int judge_head(struct attempt *y)
-{
-	long status = 0;
-
-	y->judged = true;
-	curl_easy_getinfo(y->easy, CURLINFO_RESPONSE_CODE, &status);
-	return http_take_head(&y->t->take, (int)status);
-}
-
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct attempt *y = arg;
@@ -143,7 +98,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 
 	n *= size;
 	if (!y->judged) {
-		r = judge_head(y);
+		r = http_judge_head(y);
 		/* Announced as too long: none of it is waited for. */
 		if (r == 0) {
 			curl_off_t whole = -1;
@@ -662,156 +617,7 @@ static void count(struct attempt *y)
 	}
 }
 
-/* --- what comes of it --- */
-
-struct outcome {
-	bool again;
-	bool broke;   /* the connection did, in mid-flight or before */
-	bool reached; /* the server may have done what was asked */
-	char cause[400];
-};
-
-/* Of all codes, those that are worth a sentence of their own. */
-static const struct code {
-	CURLcode code;
-	bool again, reached;
-	const char *text; /* with the host for %s */
-} codes[] = {
-	{ CURLE_COULDNT_RESOLVE_HOST, true, false,
-	  "no address is known for %s" },
-	{ CURLE_COULDNT_RESOLVE_PROXY, true, false,
-	  "no address is known for the proxy on the way to %s" },
-	{ CURLE_COULDNT_CONNECT, true, false, "no connection to %s" },
-	{ CURLE_OPERATION_TIMEDOUT, true, true, "%s does not answer" },
-	{ CURLE_SEND_ERROR, true, true, "the connection to %s broke" },
-	{ CURLE_RECV_ERROR, true, true, "the connection to %s broke" },
-	{ CURLE_GOT_NOTHING, true, true, "the connection to %s broke" },
-	{ CURLE_PARTIAL_FILE, true, true, "the answer of %s broke off" },
-	{ CURLE_HTTP2, true, true, "the connection to %s broke" },
-	{ CURLE_HTTP2_STREAM, true, true, "the answer of %s broke off" },
-	{ CURLE_SSL_CONNECT_ERROR, true, false, "no TLS with %s" },
-	{ CURLE_PEER_FAILED_VERIFICATION, false, false,
-	  "the certificate of %s is not trusted: --cacert names the "
-	  "authority's, if it is not one of the system's" },
-	{ CURLE_SSL_CACERT_BADFILE, false, false,
-	  "no connection to %s: the file of --cacert has no certificate that "
-	  "can be read" },
-	{ CURLE_UNSUPPORTED_PROTOCOL, false, true,
-	  "%s does not speak HTTP (URLs begin with http: or https:)" },
-	{ CURLE_URL_MALFORMAT, false, false, "'%s' is no host" },
-	{ CURLE_WEIRD_SERVER_REPLY, false, true, "%s does not speak HTTP" },
-};
-
-/* What OpenSSL found wrong with it: nothing more, where it is the name alone. */
-#define X509_UNSPECIFIED 1
-#define X509_EXPIRED 10
-
-static const char *why_not_trusted(struct attempt *y, const char *otherwise)
-{
-	long found = -1;
-
-	curl_easy_getinfo(y->easy, CURLINFO_SSL_VERIFYRESULT, &found);
-	if (found == 0 || found == X509_UNSPECIFIED)
-		return "the certificate of %s is for another name";
-	if (found == X509_EXPIRED)
-		return "the certificate of %s has expired";
-	return otherwise;
-}
-
-static int judge_code(struct attempt *y, struct outcome *o)
-{
-	char host[HOST_MAX];
-	const struct code *c = NULL;
-	const char *text;
-
-	http_host(y->wire.url, host, sizeof(host));
-	for (size_t i = 0; !c && i < ARRAY_SIZE(codes); i++)
-		if (codes[i].code == y->code)
-			c = &codes[i];
-	if (y->code == CURLE_OUT_OF_MEMORY)
-		return fail(-ENOMEM, "out of memory");
-	if (!c)
-		return fail(-EPROTO, "%s: %s: %s", y->t->take.q->what, host,
-			    curl_easy_strerror(y->code));
-	o->again = c->again;
-	o->reached = c->reached;
-	o->broke = c->code != CURLE_OPERATION_TIMEDOUT;
-	text = c->text;
-	if (c->code == CURLE_PEER_FAILED_VERIFICATION)
-		text = why_not_trusted(y, text);
-	const char *s = strstr(text, "%s");
-	snprintf(o->cause, sizeof(o->cause), "%.*s%s%s", (int)(s - text), text,
-		 host, s + 2);
-	if (c->again)
-		return 0;
-	/* Where there is no way to the server, it has said nothing wrong. */
-	return fail(c->reached ? -EPROTO : -ENXIO, "%s: %s", y->t->take.q->what,
-		    o->cause);
-}
-
-static bool status_again(int status)
-{
-	return status == 408 || status == 429 || status == 500 ||
-	       (status >= 502 && status <= 504);
-}
-
-static void judge_status(struct attempt *y, struct outcome *o)
-{
-	struct transfer *t = y->t;
-	const struct http_request *q = t->take.q;
-	int status = t->take.a->status;
-	const char *code = http_header(t->take.a, "x-ms-error-code");
-	char host[HOST_MAX];
-
-	atomic_store(&t->h->seen, true);
-	o->again = status_again(status) ||
-		   (q->again && status >= 300 && q->again(q->ctx, t->take.a));
-	o->reached = status != 429 && status != 503;
-	http_host(y->wire.url, host, sizeof(host));
-	if (code)
-		snprintf(o->cause, sizeof(o->cause), "%s answered %d %.100s",
-			 host, status, code);
-	else
-		snprintf(o->cause, sizeof(o->cause), "%s answered %d", host,
-			 status);
-}
-
-/* 0 and o->again false: it is done. */
-static int judge(struct attempt *y, struct outcome *o)
-{
-	struct transfer *t = y->t;
-	int r;
-
-	if (y->verdict < 0)
-		return err_load(&y->said);
-	/* All that was asked for is here: how the answer ends is no matter. */
-	if (y->judged && t->take.q->len && t->take.a->status == 206 &&
-	    t->take.got == t->take.q->len)
-		y->code = CURLE_OK;
-	/* libcurl takes a head that breaks off for an answer without body. */
-	if (y->code == CURLE_OK && !y->whole_head)
-		y->code = CURLE_PARTIAL_FILE;
-	if (y->code != CURLE_OK)
-		return judge_code(y, o);
-	if (!y->judged) {
-		r = judge_head(y); /* there was no body */
-		if (r < 0)
-			return r;
-	}
-	if (t->take.a->status == 412 && t->take.got && t->take.etag)
-		return fail(-ESTALE, "%s: it changed while it was read",
-			    t->take.q->what);
-	judge_status(y, o);
-	if (!o->again && t->take.a->status == 206 && t->take.q->len &&
-	    t->take.got < t->take.q->len) {
-		o->again = o->reached = o->broke = true;
-		http_host(y->wire.url, o->cause, sizeof(o->cause) / 2);
-		snprintf(o->cause + strlen(o->cause),
-			 sizeof(o->cause) - strlen(o->cause),
-			 " sends less than it announces");
-	}
-	return 0;
-}
+/* --- the next try --- */
 
 static int wait_ms(uint64_t ms)
 {
@@ -879,7 +685,10 @@ static int one_try(struct transfer *t, struct outcome *o)
 	if (r < 0)
 		return r;
 	count(&y);
-	return judge(&y, o);
+	r = http_judge(&y, o);
+	if (o->answered)
+		atomic_store(&t->h->seen, true);
+	return r;
 }
 
 static int transfer(struct transfer *t)
