@@ -382,7 +382,8 @@ static void flip(struct store *s)
 
 	for (size_t i = 0; i < nobjects; i++) {
 		const struct object *o = &objects[i];
-		size_t step = full ? 1 : o->len / 16 + 1, missed = 0;
+		size_t some = check_all() ? 16 : 8, missed = 0;
+		size_t step = full ? 1 : o->len / some + 1;
 
 		trying = o->key;
 		for (size_t at = full ? 0 : i % step; at < o->len; at += step) {
