@@ -228,7 +228,7 @@ check-azure check-s3: check-%:
 	@$(TEST_ENV) tests/remote/run $* $(T)
 
 demo: deps
-	+@$(MAKE) $(JOBS) all $(addprefix $(B)/tests/tools/,encrypt mkbitlocker)
+	+@$(MAKE) $(JOBS) all $(addprefix $(B)/tests/tools/,encrypt image mkbitlocker)
 	@$(TEST_ENV) tests/demo.sh
 
 bench:

@@ -11,12 +11,12 @@ _small=(--luks2-metadata-size 16k --luks2-keyslots-size 256k)
 
 # key_file FILE SEED: 64 bytes, the same for the same seed.
 key_file() {
-	make_image "$1" 64 "$2"
+	"$_tool/image" "$1" 64 "$2"
 }
 
 # passphrase FILE SEED: as Azure Disk Encryption makes them: 172 characters.
 passphrase() {
-	make_image "$TMPDIR/.raw" 127 "passphrase $2"
+	"$_tool/image" "$TMPDIR/.raw" 127 "passphrase $2"
 	base64 -w 0 "$TMPDIR/.raw" >"$1"
 	chmod 600 "$1"
 }
