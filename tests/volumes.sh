@@ -16,9 +16,10 @@ key_file() {
 
 # passphrase FILE SEED: as Azure Disk Encryption makes them: 172 characters.
 passphrase() {
-	"$_tool/image" "$TMPDIR/.raw" 127 "passphrase $2"
-	base64 -w 0 "$TMPDIR/.raw" >"$1"
-	chmod 600 "$1"
+	"$_tool/image" "$1" 127 "passphrase $2"
+	base64 -w 0 "$1" >"$1.base64"
+	chmod 600 "$1.base64"
+	mv -f "$1.base64" "$1"
 }
 
 # format_luks HEADER-FILE 1|2 KEY PASS [CRYPTSETUP-OPTION]...
