@@ -195,16 +195,16 @@ number() {
 		tr -d ' :\n' | sed 's/^00//' | python3 -c \
 		'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))'
 }
-number prime1 >prime1
-number prime2 >prime2
-number privateExponent >exponent
+number prime1 >p.key
+number prime2 >q.key
+number privateExponent >d.key
 given
 before=("${tokens[@]}")
 AZURE_CLIENT_ID=app2 AZURE_CLIENT_SECRET='' AZURE_CLIENT_CERTIFICATE_PATH=$PWD/app2.pem \
 	lingers vaultkey unwrap secret.json --kek "$kv1" --out unwrapped2
 assert_same unwrapped2 bek
 given
-search "$LINGERS" prime1=prime1 prime2=prime2 exponent=exponent "${tokens[@]:${#before[@]}}" bek=bek:nowhere
+search "$LINGERS" prime1=p.key prime2=q.key exponent=d.key "${tokens[@]:${#before[@]}}" bek=bek:nowhere
 clean "vaultkey unwrap, with a certificate"
 leaves
 
