@@ -40,7 +40,7 @@ struct cutter {
 static void drop_cutter(struct cutter *c)
 {
 	/* What is no JSON may have had a key where none was looked for. */
-	drop_wiped_buf(&c->rest);
+	buf_release(&c->rest);
 	secret_close(c->value);
 }
 
@@ -297,7 +297,7 @@ int escrow_read(const struct secret *text, const struct escrow_request *rq,
 	DROP(cutter)
 	struct cutter c = { .p = secret_bytes((struct secret *)(uintptr_t)text),
 			    .n = secret_size(text),
-			    .rest = BUF_INIT(SECRET_MAX + 16) };
+			    .rest = SECRET_BUF_INIT(SECRET_MAX + 16) };
 	size_t len;
 	int r = cut(&c);
 

@@ -556,7 +556,7 @@ int keyvault_set_secret(const struct kv_url *u, struct secret *value,
 {
 	DROP(http_response) struct http_response a = { 0 };
 	DROP(mem) char *rest = NULL;
-	DROP(wiped_buf) struct buf body = SECRET_BUF_INIT(2 * SECRET_MAX);
+	DROP(buf) struct buf body = SECRET_BUF_INIT(2 * SECRET_MAX);
 	char path[2 * KV_NAME_MAX];
 	struct kv_call k = { .host = host_of(u),
 			     .method = "PUT",

@@ -182,6 +182,16 @@ _nap() {
 	IFS= read -r -t 0.02 -u "$_nothing" rest || :
 }
 
+# fs_stat NAME: what is counted under that name in the statistics of the mount at mnt.
+fs_stat() {
+	python3 -c 'import os, json, sys
+print(json.loads(os.getxattr("mnt", "user.vaultfs.stats"))[sys.argv[1]])' "$1"
+}
+# counted NAME N: at least so many
+counted() {
+	(($(fs_stat "$1") >= $2))
+}
+
 # wait_until SECONDS CMD...: polls until the command succeeds.
 wait_until() {
 	local end=$((SECONDS + $1 + 1))

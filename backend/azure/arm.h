@@ -35,7 +35,8 @@
 int arm_get(struct azure *az, const char *what, const char *path,
 	    const char *query, struct json **ret) MUST_USE;
 /* What has a key in it: the answer comes to locked memory (one of more than
- * ARM_SECRET_MAX bytes is asked for again, and comes to memory that is wiped). The tree is of json-c's heap: to be closed by json_close_secret(). */
+ * ARM_SECRET_MAX bytes is asked for again, and comes to memory that is wiped). The tree
+ * is of json-c's heap: to be closed by json_close_secret(). */
 int arm_get_secret(struct azure *az, const char *what, const char *path,
 		   const char *query, struct json **ret) MUST_USE;
 /* Each page's "value" array goes to page(), in order; nonzero from it ends the

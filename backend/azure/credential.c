@@ -221,7 +221,7 @@ static void add_assertion(struct buf *b, const char *jwt)
 static int add_certificate(struct credentials *c, const char *tenant,
 			   struct buf *b)
 {
-	DROP(wiped_buf) struct buf jwt = SECRET_BUF_INIT(32768);
+	DROP(buf) struct buf jwt = SECRET_BUF_INIT(32768);
 	DROP(buf) struct buf url = BUF_INIT(2048);
 	int r;
 
@@ -247,7 +247,7 @@ static void add_secret(const struct credentials *c, struct buf *b)
 static int from_environment(struct credentials *c, const char *asked,
 			    const char *scope, struct grant *out)
 {
-	DROP(wiped_buf) struct buf b = SECRET_BUF_INIT(65536);
+	DROP(buf) struct buf b = SECRET_BUF_INIT(65536);
 	const char *tenant;
 	int r;
 
@@ -294,8 +294,8 @@ static int read_text(const char *path, size_t max, struct buf *out)
 static int from_workload(struct credentials *c, const char *asked,
 			 const char *scope, struct grant *out)
 {
-	DROP(wiped_buf) struct buf b = SECRET_BUF_INIT(131072);
-	DROP(wiped_buf) struct buf jwt = SECRET_BUF_INIT(FILE_MAX);
+	DROP(buf) struct buf b = SECRET_BUF_INIT(131072);
+	DROP(buf) struct buf jwt = SECRET_BUF_INIT(FILE_MAX);
 	const char *tenant;
 	int r;
 
@@ -376,7 +376,7 @@ static int from_app_service(struct credentials *c, const char *scope,
 			    struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 };
-	DROP(wiped_buf) struct buf field = SECRET_BUF_INIT(8192);
+	DROP(buf) struct buf field = SECRET_BUF_INIT(8192);
 	struct identity_call k = {
 		.what = "App Service's managed identity",
 		.base = c->identity_endpoint,
@@ -405,7 +405,7 @@ bool credential_arc_path_ok(const char *path)
 static int arc_key(const struct http_response *a, struct buf *field)
 {
 	const char *said = http_header(a, "WWW-Authenticate");
-	DROP(wiped_buf) struct buf key = SECRET_BUF_INIT(2 * ARC_KEY_MAX);
+	DROP(buf) struct buf key = SECRET_BUF_INIT(2 * ARC_KEY_MAX);
 	int r;
 
 	if (!said || strncasecmp(said, "Basic realm=", 12) != 0)
@@ -430,7 +430,7 @@ static int arc_key(const struct http_response *a, struct buf *field)
 static int from_arc(struct credentials *c, const char *scope, struct grant *out)
 {
 	DROP(http_response) struct http_response a = { 0 }, b = { 0 };
-	DROP(wiped_buf) struct buf field = SECRET_BUF_INIT(16384);
+	DROP(buf) struct buf field = SECRET_BUF_INIT(16384);
 	struct identity_call k = {
 		.what = "Azure Arc's managed identity",
 		.base = c->identity_endpoint ? c->identity_endpoint
@@ -657,7 +657,7 @@ static int from_cli(struct credentials *c, const char *asked, const char *scope,
 		    struct grant *out)
 {
 	DROP(child) struct child child = { 0, -1, -1 };
-	DROP(wiped_buf) struct buf text = SECRET_BUF_INIT(ANSWER_MAX);
+	DROP(buf) struct buf text = SECRET_BUF_INIT(ANSWER_MAX);
 	DROP(buf) struct buf err = BUF_INIT(16384);
 	const char *argv[] = { "az",	   "account", "get-access-token",
 			       "--output", "json",    "--scope",

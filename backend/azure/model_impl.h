@@ -32,9 +32,9 @@ int model_need(const struct json *j, const char *key, const char *what,
 const struct json *model_get_folded(const struct json *j, const char *key);
 /* The LUN of a disk, -1 for the OS disk (so in the service's own lists). */
 bool model_lun(const struct json *j, const char *key, int *lun);
+/* ... of a secret, with its NUL, in locked memory. */
+int model_secret_text(const char *s, struct secret **to) MUST_USE;
 /* Into key->secret_data what is wrapped, else into key->bek. What an RSA key wrapped
  * has its size, whether the key is named or not; all else is the BEK itself, which is
  * kept where memory can be locked. */
-/* With its NUL, in locked memory. */
-int model_secret_text(const char *s, struct secret **to) MUST_USE;
 int model_secret_data(const char *text, struct rsv_key *key) MUST_USE;

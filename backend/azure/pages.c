@@ -103,7 +103,7 @@ static int add_field(const char **fields, size_t n, const char *line)
 static int ask_once(struct pages *p, const struct ask *k, const char *url,
 		    struct http_response *a)
 {
-	DROP(wiped_buf) struct buf full = SECRET_BUF_INIT(65536);
+	DROP(buf) struct buf full = SECRET_BUF_INIT(65536);
 	DROP(buf) struct buf match = BUF_INIT(1024);
 	const char *fields[4] = { VERSION_FIELD };
 	size_t n = 1;
@@ -627,7 +627,7 @@ static int all_changes(struct pages *p, const struct pages_place *before,
 	int r = 0;
 
 	for (size_t i = 0; i < p->nwindows && !r; i++) {
-		DROP(wiped_buf) struct buf line = SECRET_BUF_INIT(16384);
+		DROP(buf) struct buf line = SECRET_BUF_INIT(16384);
 		unsigned number = 0;
 		void *held = NULL;
 		const char *url;

@@ -204,7 +204,7 @@ static bool is_encryption_info(const char *key)
 static int read_keys(struct restored *r, struct entry *to)
 {
 	for (size_t i = 0; i < r->names.count; i++) {
-		DROP(wiped_buf) struct buf b = SECRET_BUF_INIT(BLOB_MAX);
+		DROP(buf) struct buf b = SECRET_BUF_INIT(BLOB_MAX);
 		const char *key = r->names.entries[i].key;
 		int e;
 
@@ -644,7 +644,7 @@ static void blob_close(void *ctx)
 static int blob_open(struct restored *r, const char *key,
 		     struct pages_place *out)
 {
-	DROP(wiped_buf) struct buf url = SECRET_BUF_INIT(65536);
+	DROP(buf) struct buf url = SECRET_BUF_INIT(65536);
 	struct blob_at *b = calloc(1, sizeof(*b));
 	int e;
 

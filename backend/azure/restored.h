@@ -26,8 +26,7 @@ int catalog_open_restored(struct store **store, const struct catalog_options *o,
 			  bool *is, struct catalog **ret) MUST_USE;
 
 /* The point of the config of that name, as the job tells it (NULL: it does not; the only
- * one); -ENOENT. Borrows c, which a
- * catalog_open_restored() made. */
+ * one); -ENOENT. Borrows c, which catalog_open_restored() made. */
 int restored_find(struct catalog *c, const char *config,
 		  struct point_info **ret) MUST_USE;
 

@@ -88,7 +88,7 @@ static void config_text(const uint8_t *p, size_t len, struct buf *out)
 static int blob_json(const void *bytes, size_t len, const char *what,
 		     struct json **ret)
 {
-	DROP(wiped_buf)
+	DROP(buf)
 	struct buf text = SECRET_BUF_INIT(2 * (size_t)ARM_BODY_MAX);
 	int r;
 

@@ -58,9 +58,3 @@ static inline void drop_buf(struct buf *b)
 {
 	buf_release(b);
 }
-/* DROP(wiped_buf): one that holds a secret. */
-static inline void drop_wiped_buf(struct buf *b)
-{
-	buf_wipe(b);
-	buf_release(b);
-}

@@ -64,7 +64,7 @@ static int set_url(struct azure *a, const char *endpoint, const char *container,
 		   const char *key, const char *query, struct http_wire *w)
 {
 	/* It may have a SAS. */
-	DROP(wiped_buf) struct buf url = SECRET_BUF_INIT(URL_MAX);
+	DROP(buf) struct buf url = SECRET_BUF_INIT(URL_MAX);
 	int r;
 
 	buf_str(&url, endpoint);

@@ -314,7 +314,7 @@ static int add_fields(struct attempt *y)
 
 	for (size_t i = 0; r == 0 && i < y->wire.nfields; i++) {
 		const struct http_field *f = &y->wire.fields[i];
-		DROP(wiped_buf)
+		DROP(buf)
 		struct buf line = SECRET_BUF_INIT(HTTP_HEAD_MAX);
 
 		/* asprintf() would leave pieces of it behind. */

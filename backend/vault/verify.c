@@ -28,7 +28,7 @@
 bool verify_fatal(int r)
 {
 	/* What cannot be had just now is not bad. */
-	return r == -ECANCELED || r == -ENOMEM || r == -ENXIO || r == -EAGAIN;
+	return r == -ECANCELED || r == -ENOMEM || err_is_away(r);
 }
 
 /* Was the point that it is at dropped since its row was read? */

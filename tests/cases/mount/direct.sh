@@ -15,16 +15,6 @@ make_image a.img 16M
 vaultctl init -q az://acct/vaults/v
 vaultctl backup -q az://acct/vaults/v vm -d os=a.img
 disk=mnt/v/vm/latest/disks/os.img
-
-# stat_of KIND: how many requests were such.
-stat_of() {
-	python3 -c 'import os, json, sys
-print(json.loads(os.getxattr("mnt", "user.vaultfs.stats"))[sys.argv[1]])' "$1"
-}
-# reached KIND N
-reached() {
-	(($(stat_of "$1") >= $2))
-}
 gone() {
 	! kill -0 "$1" 2>/dev/null
 }
@@ -35,17 +25,17 @@ dd if=$disk of=direct.img bs=4M iflag=direct status=none
 assert_same direct.img a.img
 
 say fault hang GET 1000000 >/dev/null
-reads=$(stat_of read)
+reads=$(fs_stat read)
 dd if=$disk of=/dev/null bs=4M iflag=direct status=none &
 reader=$!
-wait_until 30 reached read $((reads + 1))
-assert_eq "$(stat_of interrupted)" 0
+wait_until 30 counted read $((reads + 1))
+assert_eq "$(fs_stat interrupted)" 0
 kill -TERM $reader
 wait_until 30 gone $reader
-wait_until 30 reached interrupted 1
+wait_until 30 counted interrupted 1
 
 # Two reads, of which neither is answered.
-reads=$(stat_of read)
+reads=$(fs_stat read)
 python3 - $disk <<-'END' &
 	import ctypes, mmap, os, struct, sys, time
 	io_setup, io_submit = {"x86_64": (206, 209)}.get(os.uname().machine, (0, 2))
@@ -66,7 +56,7 @@ python3 - $disk <<-'END' &
 END
 reader=$!
 wait_until 30 test -e submitted
-wait_until 30 reached read $((reads + 2))
+wait_until 30 counted read $((reads + 2))
 
 # What it asked for ends with the mount, and it with that.
 kill -KILL $reader

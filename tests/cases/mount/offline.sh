@@ -13,15 +13,6 @@ vaultctl backup -q vault vm -d os=a.img -t 2026-01-01T00:00:00Z
 relay_service
 disk=v/vm/2026-01-01T00-00-00Z/disks/os.img
 
-# How many requests wait, or have waited.
-waits() {
-	python3 -c 'import os, json, sys
-print(json.loads(os.getxattr(sys.argv[1], "user.vaultfs.stats"))["waited"])' mnt
-}
-# waited N
-waited() {
-	(($(waits) >= $1))
-}
 away() {
 	vault_away vault
 }
@@ -38,15 +29,15 @@ head -c 1M mnt/$disk | cmp -n 1M - a.img
 away
 cmp mnt/$disk a.img &
 reader=$!
-wait_until 30 waited 1
+wait_until 30 counted waited 1
 kill -0 $reader || fail "it did not wait"
 # Interrupted meanwhile.
 timeout -s INT 1 cat mnt/$disk >/dev/null && fail "it was read from nowhere"
 # A list waits too.
-n=$(waits)
+n=$(fs_stat waited)
 ls mnt/v >listed 2>&1 &
 lister=$!
-wait_until 30 waited $((n + 1))
+wait_until 30 counted waited $((n + 1))
 kill -0 $lister || fail "it did not wait: $(<listed)"
 back
 wait $reader || fail "what was read after the wait is wrong"
